@@ -1,0 +1,184 @@
+# Firetower's tasks; `make help` lists them. A fresh clone needs Go, git, make and,
+# for the race detector, a C compiler. Everything else is installed here, pinned.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# Pins: every tool's version stands here and nowhere else. The packages of the foreign
+# test clients are pinned by core/client/foreign/package-lock.json.
+GOFUMPT_VERSION            := v0.12.0
+GOLANGCI_LINT_VERSION      := v2.15.0
+BUF_VERSION                := v1.75.0
+PROTOC_GEN_GO_VERSION      := v1.36.12
+PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
+
+GO        ?= go
+BIN       := $(CURDIR)/.bin
+TMP       := $(CURDIR)/.tmp
+FIRETOWER := $(BIN)/firetower
+
+# What the targets take from the command line; empty means the scenario's or the tool's own.
+SCENARIO  ?=
+RATE      ?=
+DURATION  ?=
+CONNS     ?=
+VS        ?=
+REPEAT    ?=
+SEED      ?=
+OUT       ?=
+ARGS      ?=
+RUN       ?=
+BASE      ?=
+NEW       ?=
+PKG       ?= ./...
+BENCH     ?= .
+FUZZTIME  ?= 20s
+TESTFLAGS ?=
+
+## help: list the targets
+.PHONY: help
+help:
+	@echo "make TARGET [VARIABLE=value ...]"; echo
+	@sed -n 's/^## \([a-z-]*\): \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  %-14s %s\n' "$$name" "$$text"; done
+
+## build: build the one binary, .bin/firetower
+.PHONY: build
+build: need-go
+	$(GO) build -trimpath -o $(FIRETOWER) ./cmd/firetower
+
+## test: go vet, then every test with the race detector (PKG=./core/... TESTFLAGS=-short)
+.PHONY: test
+test: need-go need-cc
+	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) $(PKG)
+
+## test-clients: WebSocket clients that we did not write (Node's ws, Chromium) against a real `firetower serve`
+.PHONY: test-clients
+test-clients: build need-node need-chromium
+	npm ci --prefix core/client/foreign --no-audit --no-fund --loglevel=error
+	FIRETOWER_BIN=$(FIRETOWER) CHROMIUM_BIN="$$(command -v chromium)" \
+		$(GO) test -tags clients -count=1 -timeout 10m -v ./core/client/foreign
+
+## bench: run the benchmarks (PKG=./core/gateway BENCH=FanOut)
+.PHONY: bench
+bench: need-go
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+## fuzz: run every fuzz target for FUZZTIME each (PKG=./core/protocol FUZZTIME=20s)
+.PHONY: fuzz
+fuzz: need-go
+	@for pkg in $$($(GO) list $(PKG)); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done
+
+## fmt: format the Go code with gofumpt
+.PHONY: fmt
+fmt: tool-gofumpt
+	$(BIN)/gofumpt -w $(GO_DIRS)
+
+## fmt-check: fail when a Go file is not formatted
+.PHONY: fmt-check
+fmt-check: tool-gofumpt
+	@out="$$($(BIN)/gofumpt -l $(GO_DIRS))"; \
+	if [ -n "$$out" ]; then echo "not formatted, run 'make fmt':"; echo "$$out"; exit 1; fi
+
+## lint: golangci-lint, then planted violations of every import rule, each of which it must catch
+.PHONY: lint
+lint: tool-golangci-lint
+	$(BIN)/golangci-lint run ./...
+	FIRETOWER_GOLANGCI_LINT=$(BIN)/golangci-lint $(GO) test -tags lint -count=1 -run '^TestLinterCatches' .
+
+## tidy-check: fail when go.mod or go.sum is not what `go mod tidy` leaves
+.PHONY: tidy-check
+tidy-check: need-go
+	$(GO) mod tidy -diff
+
+# Load tests. `make` turns any failure into its own exit code 2, so the code of the run is
+# printed; call .bin/firetower itself where a script must tell the codes apart.
+LOADTEST_FLAGS = $(if $(RATE),--rate '$(RATE)') $(if $(DURATION),--duration '$(DURATION)') \
+	$(if $(CONNS),--conns '$(CONNS)') $(if $(VS),--vs '$(VS)') $(if $(REPEAT),--repeat '$(REPEAT)') \
+	$(if $(SEED),--seed '$(SEED)') $(if $(OUT),--out '$(OUT)') $(ARGS)
+
+## loadtest: run SCENARIO (RATE= DURATION= CONNS= VS=floor,classic REPEAT= SEED= OUT=)
+.PHONY: loadtest
+loadtest: build
+	@if [ -z '$(SCENARIO)' ]; then \
+		echo "usage: make loadtest SCENARIO=NAME; the scenarios are:"; $(FIRETOWER) loadtest list; exit 2; fi
+	@code=0; $(FIRETOWER) loadtest run '$(SCENARIO)' $(LOADTEST_FLAGS) || code=$$?; \
+	if [ $$code -ne 0 ]; then echo "firetower loadtest run: exit code $$code" >&2; fi; exit $$code
+
+## scenarios: list the scenarios
+.PHONY: scenarios
+scenarios: build
+	@$(FIRETOWER) loadtest list
+
+## report: show a run's report (RUN=reports/runs/latest)
+.PHONY: report
+report: build
+	@$(FIRETOWER) report show $(RUN)
+
+## compare: compare two runs (BASE=reports/baselines/... NEW=reports/runs/latest)
+.PHONY: compare
+compare: build
+	@if [ -z '$(BASE)' ] || [ -z '$(NEW)' ]; then echo "usage: make compare BASE=RUN NEW=RUN"; exit 2; fi
+	@code=0; $(FIRETOWER) report compare '$(BASE)' '$(NEW)' $(ARGS) || code=$$?; \
+	if [ $$code -ne 0 ]; then echo "firetower report compare: exit code $$code" >&2; fi; exit $$code
+
+## clean: remove what was built (tools included); runs and baselines stay
+.PHONY: clean
+clean:
+	rm -rf $(BIN) $(TMP) core/client/foreign/node_modules
+
+# Tools. A stamp carries the version and the Go release that built it, so that a changed pin
+# or a newer Go builds the tool again and nothing else does.
+GO_DIRS    = $(wildcard *.go) $(wildcard cmd config core simulator loadtest scenarios reports)
+GO_RELEASE = $(shell $(GO) env GOVERSION 2>/dev/null)
+
+# $(call go_tool,name,package,version)
+define go_tool
+.PHONY: tool-$(1)
+tool-$(1): $(BIN)/.$(1)-$(3)-$(GO_RELEASE)
+$(BIN)/.$(1)-$(3)-$(GO_RELEASE): | need-go
+	@mkdir -p $(BIN)
+	@echo "installing $(1) $(3)"
+	GOBIN=$(BIN) GOFLAGS= $(GO) install $(2)@$(3)
+	@rm -f $(BIN)/.$(1)-v*; touch $$@
+endef
+
+$(eval $(call go_tool,gofumpt,mvdan.cc/gofumpt,$(GOFUMPT_VERSION)))
+$(eval $(call go_tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION)))
+$(eval $(call go_tool,buf,github.com/bufbuild/buf/cmd/buf,$(BUF_VERSION)))
+$(eval $(call go_tool,protoc-gen-go,google.golang.org/protobuf/cmd/protoc-gen-go,$(PROTOC_GEN_GO_VERSION)))
+$(eval $(call go_tool,protoc-gen-go-grpc,google.golang.org/grpc/cmd/protoc-gen-go-grpc,$(PROTOC_GEN_GO_GRPC_VERSION)))
+
+## tools: install every pinned Go tool into .bin
+.PHONY: tools
+tools: tool-gofumpt tool-golangci-lint tool-buf tool-protoc-gen-go tool-protoc-gen-go-grpc
+
+# Prerequisites that no Go tool can install; each says what is missing and what to do.
+.PHONY: need-go need-cc need-node need-chromium
+need-go:
+	@command -v $(GO) >/dev/null || { echo "make: Go is missing: install Go $$(sed -n 's/^go //p' go.mod) or newer from https://go.dev/dl"; exit 1; }
+
+need-cc: need-go
+	@cc="$$($(GO) env CC)"; command -v "$${cc%% *}" >/dev/null || { \
+		echo "make: no C compiler ($$cc): the race detector needs one; on Debian: apt-get install gcc libc6-dev"; exit 1; }
+
+need-node:
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nodejs npm; \
+		else echo "make: node and npm are missing; on Debian: apt-get install nodejs npm"; exit 1; fi; }
+
+need-chromium:
+	@command -v chromium >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+		else echo "make: chromium is missing; on Debian: apt-get install chromium"; exit 1; fi; }

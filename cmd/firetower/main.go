@@ -1,0 +1,30 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+)
+
+func main() {
+	// Two places: the second signal must not be lost while the first is handled.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	os.Exit(run(&globalState{
+		args:             os.Args[1:],
+		environ:          os.Environ(),
+		stdin:            os.Stdin,
+		stdout:           os.Stdout,
+		stderr:           os.Stderr,
+		stdoutIsTerminal: term.IsTerminal(int(os.Stdout.Fd())),
+		stderrIsTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+		pid:              os.Getpid(),
+		now:              time.Now,
+		readFile:         readFile,
+		executable:       os.Executable,
+		signals:          signals,
+	}))
+}

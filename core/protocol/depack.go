@@ -91,7 +91,7 @@ func parseLine(line []byte) (Packet, error) {
 		return Packet{}, fmt.Errorf("%w: no topic in %q", ErrBadHeader, cut(line))
 	}
 	if string(line) == heartbeatLine {
-		return HeartbeatPacket(), nil
+		return Packet{Type: HeartbeatKey, MessageID: heartbeatID, Source: SourceSystem, Topic: HeartbeatTopic}, nil
 	}
 
 	typ, known := knownType(line[:sep[0]])

@@ -36,7 +36,8 @@ const (
 	PublishKey MessageType = "publish"
 	// HeartbeatKey shows that the sender is alive; see [HeartbeatPacket].
 	HeartbeatKey MessageType = "heartbeat"
-	// OfflineTopicKey takes a topic from all its subscribers. The body is empty.
+	// OfflineTopicKey takes a topic from all its subscribers. The body is not read; to an existing
+	// gateway it must not be empty, see [Packet].
 	OfflineTopicKey MessageType = "offline_topic"
 	// OfflineTopicByUserIDKey takes a topic from one user, whose id is the body.
 	OfflineTopicByUserIDKey MessageType = "offline_topic_by_userid"
@@ -73,16 +74,27 @@ type Packet struct {
 	MessageID string
 	Source    Source
 	Topic     string
-	// Body is nil in a decoded packet that has none.
+	// Body is nil in a decoded packet that has none. A packet without a body is
+	// a good packet, but peers of before this package never get past one: do not send
+	// one to a gateway that said no hello.
 	Body []byte
 }
 
-// heartbeatID is the message id of every heartbeat.
-const heartbeatID = "0"
+// What every heartbeat says.
+const (
+	heartbeatID   = "0"
+	heartbeatBody = "heartbeat"
+)
 
-// HeartbeatPacket returns the packet that keeps a link alive.
+// HeartbeatPacket returns the packet that keeps a link alive, the same as existing managers send.
 func HeartbeatPacket() Packet {
-	return Packet{Type: HeartbeatKey, MessageID: heartbeatID, Source: SourceSystem, Topic: HeartbeatTopic}
+	return Packet{
+		Type:      HeartbeatKey,
+		MessageID: heartbeatID,
+		Source:    SourceSystem,
+		Topic:     HeartbeatTopic,
+		Body:      []byte(heartbeatBody),
+	}
 }
 
 // PacketSize returns the number of bytes that p takes on a link, whether or not

@@ -1,0 +1,161 @@
+package scenarios
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a length of time, written as Go writes it: "30s", "1m30s", "250ms".
+type Duration struct{ time.Duration }
+
+// Seconds makes a Duration of s seconds.
+func Seconds(s float64) Duration { return Duration{time.Duration(s * float64(time.Second))} }
+
+// ParseDuration reads a non-negative length of time with its unit.
+func ParseDuration(s string) (Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return Duration{}, fmt.Errorf(`%q is not a duration: give a number with a unit, as "30s", "250ms" or "1m30s"`, s)
+	}
+	if d < 0 {
+		return Duration{}, fmt.Errorf("%q is negative", s)
+	}
+	return Duration{d}, nil
+}
+
+// String writes the shortest form that ParseDuration reads back: "1m30s", "2m", "0s".
+func (d Duration) String() string {
+	s := d.Duration.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// MarshalText writes the form that a scenario file uses.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (d *Duration) UnmarshalText(b []byte) (err error) {
+	*d, err = ParseDuration(string(b))
+	return err
+}
+
+// Rate is a frequency, kept as events per second and written "5/s", "300/m" or "0.5/s".
+type Rate struct {
+	// PerSecond is the number of events in a second.
+	PerSecond float64
+}
+
+// rateUnits are the spans that a rate may be given over.
+var rateUnits = []struct {
+	suffix string
+	span   float64 // seconds
+}{
+	{"/s", 1},
+	{"/m", 60},
+	{"/h", 3600},
+}
+
+// ParseRate reads a non-negative rate with its unit.
+func ParseRate(s string) (Rate, error) {
+	for _, u := range rateUnits {
+		num, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			break
+		}
+		if v < 0 {
+			return Rate{}, fmt.Errorf("%q is negative", s)
+		}
+		return Rate{v / u.span}, nil
+	}
+	return Rate{}, fmt.Errorf(`%q is not a rate: give a number per time, as "5/s" or "300/m"`, s)
+}
+
+// String writes the rate per second.
+func (r Rate) String() string {
+	return strconv.FormatFloat(r.PerSecond, 'g', -1, 64) + "/s"
+}
+
+// MarshalText writes the form that a scenario file uses.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (r *Rate) UnmarshalText(b []byte) (err error) {
+	*r, err = ParseRate(string(b))
+	return err
+}
+
+// Size is a number of bytes, written "128B", "4KiB", "1MiB" or "1.5KB".
+type Size int64
+
+// sizeUnits are tried in this order, so that "KiB" is not read as "B".
+var sizeUnits = []struct {
+	suffix string
+	bytes  float64
+}{
+	{"GiB", 1 << 30},
+	{"MiB", 1 << 20},
+	{"KiB", 1 << 10},
+	{"GB", 1e9},
+	{"MB", 1e6},
+	{"KB", 1e3},
+	{"kB", 1e3},
+	{"B", 1},
+}
+
+// ParseSize reads a whole, non-negative number of bytes with its unit.
+func ParseSize(s string) (Size, error) {
+	for _, u := range sizeUnits {
+		num, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(num), 64)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+			break
+		}
+		b := v * u.bytes
+		switch {
+		case b < 0:
+			return 0, fmt.Errorf("%q is negative", s)
+		case b != math.Trunc(b) || b > 1<<50:
+			return 0, fmt.Errorf("%q is not a whole number of bytes", s)
+		}
+		return Size(b), nil
+	}
+	return 0, fmt.Errorf(`%q is not a size: give a number with a unit, as "128B", "4KiB" or "1MiB"`, s)
+}
+
+// String writes the largest binary unit that loses nothing.
+func (s Size) String() string {
+	switch n := int64(s); {
+	case n != 0 && n%(1<<30) == 0:
+		return strconv.FormatInt(n>>30, 10) + "GiB"
+	case n != 0 && n%(1<<20) == 0:
+		return strconv.FormatInt(n>>20, 10) + "MiB"
+	case n != 0 && n%(1<<10) == 0:
+		return strconv.FormatInt(n>>10, 10) + "KiB"
+	default:
+		return strconv.FormatInt(n, 10) + "B"
+	}
+}
+
+// MarshalText writes the form that a scenario file uses.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (s *Size) UnmarshalText(b []byte) (err error) {
+	*s, err = ParseSize(string(b))
+	return err
+}

@@ -1,0 +1,333 @@
+package simulator
+
+import (
+	"bytes"
+	"maps"
+	"math"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"firetower/simulator/latency"
+	"firetower/simulator/stamp"
+)
+
+// maxGaps bounds the gaps that one shard remembers: 16 MiB of them.
+const maxGaps = 1 << 20
+
+// account is everything that one shard counts. It has one writer at a time: the shard's loop, or whoever holds the
+// shard's lock. Only what stands in published may be read meanwhile.
+type account struct {
+	config  *Config
+	first   int // the shard's first connection, within the fleet
+	conns   int // how many it has
+	healthy int // how many of those are not slow; they come first
+
+	topics  [][]byte // the JSON text of each topic's name, quotes included
+	streams []stream // of connection, slot and publisher, in that order of significance
+	probed  []bool   // of connection and slot
+	ledger  []connLedger
+	gaps    *gaps
+	phases  [MaxPhases]*phaseLedger
+	newest  Phase // the newest phase that a message has been seen of
+	rows    *rowTable
+
+	intervalEnd int64 // when the current second ends; 0 before the first message
+	interval    [MaxPhases]*latency.Recorder
+	intervals   []Interval
+
+	unattributed Unattributed
+	connect      *latency.Recorder
+	subscribe    *latency.Recorder
+	refused      map[string]int64
+	slow         slowLedger
+	load         Load
+	failure      error // the first thing that must not happen, such as a histogram that cannot be packed
+
+	firstMessage int64 // when the first message came; 0 before
+	published    published
+}
+
+// connLedger is what is counted for each healthy connection.
+type connLedger struct {
+	unique     [MaxPhases]uint32 // distinct messages
+	probesLeft int32             // slots that have not seen a probe
+	latencySum int64             // of PhaseMeasure, in ns
+	latencies  uint32            // how many are in it
+}
+
+// phaseLedger is a [PhaseReport] while it is being counted.
+type phaseLedger struct {
+	received, duplicated, reordered, late, corrupt, foreign, negative, bytes int64
+	intended, actual                                                         *latency.Recorder
+}
+
+// slowLedger is a [SlowReport] while it is being counted.
+type slowLedger struct {
+	subscribed, received int64
+	closed               map[string]int64
+	open                 int64
+	endedAt              []int64 // CLOCK_MONOTONIC
+}
+
+// published is what other goroutines may read at any time.
+type published struct {
+	connected, subscribed, refused, probed   atomic.Int64
+	received, bytes                          atomic.Int64
+	duplicated, reordered, corrupt, foreign_ atomic.Int64
+
+	mu     sync.Mutex // guards the following
+	closed map[string]int64
+}
+
+func newAccount(config *Config, first, conns int) *account {
+	plan := config.Topics
+	healthy := min(max(config.Healthy()-first, 0), conns)
+	a := &account{
+		config: config, first: first, conns: conns, healthy: healthy,
+		topics:  make([][]byte, plan.Count),
+		streams: make([]stream, healthy*plan.PerConn*config.Publishers),
+		probed:  make([]bool, healthy*plan.PerConn),
+		ledger:  make([]connLedger, healthy),
+		gaps:    newGaps(maxGaps), rows: newRowTable(config.MaxRows),
+		connect: latency.NewRecorder(), subscribe: latency.NewRecorder(),
+		refused: make(map[string]int64),
+		slow:    slowLedger{closed: make(map[string]int64)},
+	}
+	a.published.closed = make(map[string]int64)
+	for i := range a.topics {
+		// The prefix is checked to need no escaping.
+		a.topics[i] = []byte(`"` + plan.Name(i) + `"`)
+	}
+	for i := range a.streams {
+		a.streams[i] = newStream()
+	}
+	for i := range a.ledger {
+		a.ledger[i].probesLeft = int32(plan.PerConn)
+	}
+	return a
+}
+
+// phase returns the ledger of a phase below MaxPhases.
+func (a *account) phase(p Phase) *phaseLedger {
+	if a.phases[p] == nil {
+		a.phases[p] = &phaseLedger{intended: latency.NewRecorder(), actual: latency.NewRecorder()}
+	}
+	return a.phases[p]
+}
+
+// message counts one message of the server that holds a stamp: data is the stamped bytes, envelope what stands before
+// it in the frame, wire the size of the whole frame and now when it was read. conn counts within the shard.
+func (a *account) message(conn int, envelope, data []byte, wire int, now int64) {
+	s, err := stamp.Parse(data)
+	if err != nil {
+		a.corrupt()
+		return
+	}
+	plan := &a.config.Topics
+	global := a.config.FirstIndex + a.first + conn
+	slot := -1
+	if uint64(s.Topic) < uint64(plan.Count) {
+		slot = plan.Slot(global, int(s.Topic))
+	}
+	if s.Run != a.config.RunID || slot < 0 || int(s.Publisher) >= a.config.Publishers || s.Phase >= MaxPhases ||
+		s.Sequence == 0 || len(envelope) > 0 && !bytes.Contains(envelope, a.topics[s.Topic]) {
+		a.phase(a.newest).foreign++
+		return
+	}
+	phase := Phase(s.Phase)
+	a.newest = max(a.newest, phase)
+	p := a.phase(phase)
+	if a.firstMessage == 0 {
+		a.firstMessage = now
+	}
+	at := (conn*plan.PerConn+slot)*a.config.Publishers + int(s.Publisher)
+	switch a.streams[at].arrive(s.Sequence, at, a.gaps) {
+	case duplicated:
+		p.duplicated++
+		return
+	case reordered:
+		p.reordered++
+	case inOrder:
+	}
+	p.received++
+	p.bytes += int64(wire)
+	ledger := &a.ledger[conn]
+	ledger.unique[phase]++
+	if phase == PhaseProbe && !a.probed[conn*plan.PerConn+slot] {
+		a.probed[conn*plan.PerConn+slot] = true
+		if ledger.probesLeft--; ledger.probesLeft == 0 {
+			a.published.probed.Add(1)
+		}
+	}
+	intended, actual := now-s.Intended, now-s.Actual
+	if intended < 0 || actual < 0 {
+		p.negative++
+		return
+	}
+	if intended > int64(a.config.MessageDeadline) {
+		p.late++
+	}
+	p.intended.Record(intended)
+	p.actual.Record(actual)
+	if phase == PhaseMeasure {
+		ledger.latencySum += intended
+		ledger.latencies++
+	}
+	if phase != PhaseProbe {
+		a.rows.add(phase, rowKey{s.Sequence, s.Topic, s.Publisher}, s.Intended, intended)
+	}
+	if a.config.Intervals {
+		if now >= a.intervalEnd {
+			a.rollInterval(now)
+		}
+		if a.interval[phase] == nil {
+			a.interval[phase] = latency.NewRecorder()
+		}
+		a.interval[phase].Record(intended)
+	}
+}
+
+// corrupt counts a frame that is neither a message nor anything that the protocol knows.
+func (a *account) corrupt() { a.phase(a.newest).corrupt++ }
+
+// rollInterval closes the current second and begins the one that now is in.
+func (a *account) rollInterval(now int64) {
+	const second = 1_000_000_000
+	for phase, r := range a.interval {
+		if r == nil || r.Count() == 0 {
+			continue
+		}
+		packed, err := r.Pack()
+		if err != nil {
+			a.fail(err)
+			continue
+		}
+		a.intervals = append(a.intervals, Interval{StartNS: a.intervalEnd - second, Phase: Phase(phase), Intended: packed})
+		r.Reset()
+	}
+	a.intervalEnd = now - now%second + second
+}
+
+func (a *account) fail(err error) {
+	if a.failure == nil {
+		a.failure = err
+	}
+}
+
+// publish makes the figures visible to [Fleet.Counters]. Those of rare events are added where they happen.
+func (a *account) publish() {
+	var received, bytes, duplicated, reordered, corrupt, foreign int64
+	for _, p := range a.phases {
+		if p == nil {
+			continue
+		}
+		received += p.received + p.duplicated
+		bytes += p.bytes
+		duplicated += p.duplicated
+		reordered += p.reordered
+		corrupt += p.corrupt
+		foreign += p.foreign
+	}
+	a.published.received.Store(received)
+	a.published.bytes.Store(bytes)
+	a.published.duplicated.Store(duplicated)
+	a.published.reordered.Store(reordered)
+	a.published.corrupt.Store(corrupt)
+	a.published.foreign_.Store(foreign)
+}
+
+// addTo adds the published figures to a snapshot.
+func (p *published) addTo(c *Counters) {
+	c.Connected += p.connected.Load()
+	c.Subscribed += p.subscribed.Load()
+	c.Refused += p.refused.Load()
+	c.Probed += p.probed.Load()
+	c.Received += p.received.Load()
+	c.Bytes += p.bytes.Load()
+	c.Duplicated += p.duplicated.Load()
+	c.Reordered += p.reordered.Load()
+	c.Corrupt += p.corrupt.Load()
+	c.Foreign += p.foreign_.Load()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for code, n := range p.closed {
+		c.Closed[code] += n
+	}
+}
+
+func countersOf(accounts []*account) Counters {
+	c := Counters{Closed: make(map[string]int64)}
+	for _, a := range accounts {
+		a.published.addTo(&c)
+	}
+	return c
+}
+
+// refuse counts a connection that did not get to its subscription.
+func (a *account) refuse(reason string) {
+	a.refused[reason]++
+	a.published.refused.Add(1)
+}
+
+// ended counts a connection that was subscribed and is no more, while the fleet still wanted it.
+func (a *account) ended(conn int, code string, now int64) {
+	a.published.mu.Lock()
+	a.published.closed[code]++
+	a.published.mu.Unlock()
+	if conn >= a.healthy {
+		a.slow.closed[code]++
+		if now != 0 {
+			a.slow.endedAt = append(a.slow.endedAt, now)
+		}
+	}
+}
+
+// closedHealthy is the closed map without the slow connections.
+func (a *account) closedHealthy() map[string]int64 {
+	a.published.mu.Lock()
+	closed := maps.Clone(a.published.closed)
+	a.published.mu.Unlock()
+	for code, n := range a.slow.closed {
+		if closed[code] -= n; closed[code] == 0 {
+			delete(closed, code)
+		}
+	}
+	return closed
+}
+
+// closeKey names how a connection ended: the server's close code, or 1006 (RFC 6455 §7.4.1: no close frame) and what
+// the socket said.
+func closeKey(code int, detail string) string {
+	key := strconv.Itoa(code)
+	if detail != "" {
+		key += " " + detail
+	}
+	return key
+}
+
+// spread sums up how evenly the connections were served. expected holds, for each told phase, the messages of each
+// topic.
+func (a *account) spread(s *Spread, told []Phase, expected map[Phase][]uint64) {
+	plan := &a.config.Topics
+	for conn := range a.ledger {
+		ledger := &a.ledger[conn]
+		s.Connections++
+		x := float64(ledger.unique[PhaseMeasure])
+		s.Delivered += x
+		s.DeliveredSquares += x * x
+		if ledger.latencies > 0 {
+			s.MeanLatency.Record(int64(math.Round(float64(ledger.latencySum) / float64(ledger.latencies))))
+		}
+		for _, phase := range told {
+			var want uint64
+			for k := range plan.PerConn {
+				want += expected[phase][plan.Topic(a.config.FirstIndex+a.first+conn, k)]
+			}
+			if uint64(ledger.unique[phase]) < want {
+				s.Incomplete++
+				break
+			}
+		}
+	}
+}

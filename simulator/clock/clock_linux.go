@@ -1,0 +1,15 @@
+package clock
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+func monotonic() (int64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, fmt.Errorf("read CLOCK_MONOTONIC: %w", err)
+	}
+	return ts.Nano(), nil
+}

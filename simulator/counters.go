@@ -1,0 +1,24 @@
+package simulator
+
+// Counters is what a fleet can say of itself while it runs. It is a snapshot for progress displays: loops publish
+// their figures once per batch, so that they trail the truth by milliseconds, and never fall.
+type Counters struct {
+	// Connected is how many connections have completed their upgrade, and Subscribed how many their subscription
+	// (v0 knows no answer: there it is when the request was written).
+	Connected  int64 `json:"connected"`
+	Subscribed int64 `json:"subscribed"`
+	// Refused is how many connections failed on the way there.
+	Refused int64 `json:"refused"`
+	// Probed is as [Fleet.Probed].
+	Probed int64 `json:"probed"`
+	// Received is the number of messages, each arrival counted, and Bytes their size on the wire.
+	Received int64 `json:"received"`
+	Bytes    int64 `json:"bytes"`
+	// Duplicated, Reordered, Corrupt and Foreign are sums over all phases, as in [PhaseReport].
+	Duplicated int64 `json:"duplicated"`
+	Reordered  int64 `json:"reordered"`
+	Corrupt    int64 `json:"corrupt"`
+	Foreign    int64 `json:"foreign"`
+	// Closed is how many connections have ended after they had subscribed, by close code, slow ones included.
+	Closed map[string]int64 `json:"closed,omitempty"`
+}

@@ -1,0 +1,57 @@
+package gateway
+
+import "sync"
+
+// centralChan bounds all that waits for the Buckets' consumers. It hands a push
+// straight to the lanes that need it, so that a message costs no goroutine of
+// its own on the way; what it holds is the account. When the account is full, dispatching
+// blocks, the link's reader stops reading, and the manager feels it.
+type centralChan struct {
+	capacity int
+
+	mu     sync.Mutex // guards the following
+	freed  sync.Cond
+	used   int
+	closed bool
+}
+
+func (c *centralChan) init(capacity int) {
+	c.capacity = capacity
+	c.freed.L = &c.mu
+}
+
+// admit waits until n more items fit, and reports false once the gateway stops.
+// A push for more Buckets than the whole capacity is let in alone.
+func (c *centralChan) admit(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.closed && c.used > 0 && c.used+n > c.capacity {
+		c.freed.Wait()
+	}
+	if c.closed {
+		return false
+	}
+	c.used += n
+	return true
+}
+
+func (c *centralChan) release(n int) {
+	c.mu.Lock()
+	c.used -= n
+	c.mu.Unlock()
+	c.freed.Broadcast()
+}
+
+func (c *centralChan) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.freed.Broadcast()
+}
+
+// waiting returns how many items wait for consumers or are being written.
+func (c *centralChan) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.used
+}

@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// counter is an atomic on a cache line of its own, since the consumers of all
+// Buckets add to the same few.
+type counter struct {
+	atomic.Int64
+	_ [56]byte
+}
+
+// metrics are the gateway's counts. They are plain atomics, which a collector
+// reads when it is asked.
+type metrics struct {
+	deliveries     counter
+	deliveredBytes counter
+	writes         counter
+	received       counter
+	unmatched      counter
+	backlogged     counter
+	backlogBytes   counter
+	connected      counter
+	badRequests    counter
+	refusedUpgrade counter
+	linkReconnects counter
+	linkMissed     counter
+	syncCalls      counter
+	published      counter
+	drops          map[DropReason]*atomic.Int64
+	disconnects    map[DisconnectReason]*atomic.Int64
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		drops:       make(map[DropReason]*atomic.Int64, len(dropReasons)),
+		disconnects: make(map[DisconnectReason]*atomic.Int64, len(disconnectReasons)),
+	}
+	for _, r := range dropReasons {
+		m.drops[r] = new(atomic.Int64)
+	}
+	for _, r := range disconnectReasons {
+		m.disconnects[r] = new(atomic.Int64)
+	}
+	return m
+}
+
+func (m *metrics) drop(why DropReason, n int) {
+	if n > 0 {
+		m.drops[why].Add(int64(n))
+	}
+}
+
+func (m *metrics) disconnect(why DisconnectReason) { m.disconnects[why].Add(1) }
+
+// Stats are a gateway's counts at one moment.
+type Stats struct {
+	Connections, Subscriptions, Topics int64
+	// Received counts messages from the manager, Deliveries messages written to
+	// connections, Writes the system calls' worth of joined messages.
+	Received, Deliveries, Writes int64
+	// Backlogged counts connections that have a backlog now, BacklogBytes its size.
+	Backlogged, BacklogBytes int64
+	// CentralQueue counts messages that wait for a Bucket or are being written.
+	CentralQueue int64
+	// SyncCalls counts the calls that told the manager of topics.
+	SyncCalls      int64
+	LinkUp         bool
+	LinkReconnects int64
+	LinkMissed     int64
+	Drops          map[DropReason]int64
+	Disconnects    map[DisconnectReason]int64
+}
+
+// Stats returns the counts.
+func (g *Gateway) Stats() Stats {
+	m := g.metrics
+	s := Stats{
+		Connections:    g.towers.count.Load(),
+		Subscriptions:  g.towers.index.subs.Load(),
+		Topics:         g.towers.index.size.Load(),
+		Received:       m.received.Load(),
+		Deliveries:     m.deliveries.Load(),
+		Writes:         m.writes.Load(),
+		Backlogged:     m.backlogged.Load(),
+		BacklogBytes:   m.backlogBytes.Load(),
+		CentralQueue:   int64(g.towers.central.waiting()),
+		SyncCalls:      m.syncCalls.Load(),
+		LinkUp:         g.linked(),
+		LinkReconnects: m.linkReconnects.Load(),
+		LinkMissed:     m.linkMissed.Load(),
+		Drops:          make(map[DropReason]int64),
+		Disconnects:    make(map[DisconnectReason]int64),
+	}
+	for r, n := range m.drops {
+		s.Drops[r] = n.Load()
+	}
+	for r, n := range m.disconnects {
+		s.Disconnects[r] = n.Load()
+	}
+	return s
+}
+
+// collector shows the counts to Prometheus.
+type collector struct {
+	gateway *Gateway
+	plain   []plainMetric
+	drops   *prometheus.Desc
+	closes  *prometheus.Desc
+	bucketQ *prometheus.Desc
+}
+
+type plainMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func() float64
+}
+
+func newCollector(g *Gateway) *collector {
+	const space = "firetower_gateway_"
+	c := &collector{
+		gateway: g,
+		drops:   prometheus.NewDesc(space+"drops_total", "Messages not delivered, by reason.", []string{"reason"}, nil),
+		closes:  prometheus.NewDesc(space+"disconnects_total", "Connections ended, by reason.", []string{"reason"}, nil),
+		bucketQ: prometheus.NewDesc(space+"bucket_queue", "Messages that wait for the consumers of a bucket.", []string{"bucket"}, nil),
+	}
+	add := func(kind prometheus.ValueType, name, help string, read func() float64) {
+		c.plain = append(c.plain, plainMetric{prometheus.NewDesc(space+name, help, nil, nil), kind, read})
+	}
+	of := func(n *counter) func() float64 { return func() float64 { return float64(n.Load()) } }
+	ofInt := func(n *atomic.Int64) func() float64 { return func() float64 { return float64(n.Load()) } }
+	m := g.metrics
+	gauge, count := prometheus.GaugeValue, prometheus.CounterValue
+	add(gauge, "connections", "Client connections.", ofInt(&g.towers.count))
+	add(gauge, "subscriptions", "Subscriptions of all connections.", ofInt(&g.towers.index.subs))
+	add(gauge, "topics", "Topics with subscribers here.", ofInt(&g.towers.index.size))
+	add(count, "connections_total", "Client connections since the start.", of(&m.connected))
+	add(count, "upgrades_refused_total", "Requests to connect that were refused.", of(&m.refusedUpgrade))
+	add(count, "bad_requests_total", "Frames of clients that were refused.", of(&m.badRequests))
+	add(count, "published_total", "Messages that clients and the application published.", of(&m.published))
+	add(count, "messages_received_total", "Messages that came from the manager.", of(&m.received))
+	add(count, "messages_unmatched_total", "Messages whose topic had no subscriber here any more.", of(&m.unmatched))
+	add(count, "deliveries_total", "Messages written to connections.", of(&m.deliveries))
+	add(count, "delivered_bytes_total", "Bytes of messages written to connections.", of(&m.deliveredBytes))
+	add(count, "writes_total", "Writes to connections; one carries several joined messages.", of(&m.writes))
+	add(gauge, "backlogged_connections", "Connections whose socket does not take all at once.", of(&m.backlogged))
+	add(gauge, "backlog_bytes", "Bytes that wait for such connections.", of(&m.backlogBytes))
+	add(gauge, "central_queue", "Messages, by bucket, that wait for consumers or are being written.",
+		func() float64 { return float64(g.towers.central.waiting()) })
+	add(gauge, "link_up", "1 while the link to the manager stands.", func() float64 {
+		if g.linked() {
+			return 1
+		}
+		return 0
+	})
+	add(count, "link_reconnects_total", "Times the link was lost or could not be opened.", of(&m.linkReconnects))
+	add(count, "link_missed_total", "Messages that the manager sent over a link which broke before they came.", of(&m.linkMissed))
+	add(count, "sync_calls_total", "Calls that told the manager of topics.", of(&m.syncCalls))
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, p := range c.plain {
+		ch <- p.desc
+	}
+	ch <- c.drops
+	ch <- c.closes
+	ch <- c.bucketQ
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	for _, p := range c.plain {
+		ch <- prometheus.MustNewConstMetric(p.desc, p.kind, p.read())
+	}
+	m := c.gateway.metrics
+	for r, n := range m.drops {
+		ch <- prometheus.MustNewConstMetric(c.drops, prometheus.CounterValue, float64(n.Load()), string(r))
+	}
+	for r, n := range m.disconnects {
+		ch <- prometheus.MustNewConstMetric(c.closes, prometheus.CounterValue, float64(n.Load()), string(r))
+	}
+	for _, b := range c.gateway.towers.buckets {
+		var depth int64
+		for _, l := range b.lanes {
+			depth += l.depth.Load()
+		}
+		ch <- prometheus.MustNewConstMetric(c.bucketQ, prometheus.GaugeValue, float64(depth), bucketName(b.index))
+	}
+}

@@ -1,0 +1,266 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"firetower/core/protocol"
+)
+
+// SlowPolicy says what happens to a connection that does not take its messages
+// as fast as they come, once its backlog is at its bound.
+type SlowPolicy string
+
+const (
+	// SlowDisconnect closes the connection with code 4008.
+	SlowDisconnect SlowPolicy = "disconnect"
+	// SlowDropOldest drops the oldest messages that have not begun to be written.
+	SlowDropOldest SlowPolicy = "drop-oldest"
+	// SlowLatest keeps only the latest waiting message of each topic.
+	SlowLatest SlowPolicy = "latest"
+)
+
+// BucketOptions shape the fan-out.
+type BucketOptions struct {
+	// Num is the number of Buckets, each of which holds a share of the
+	// connections and writes to them on its own. Default 4.
+	Num int
+	// CentralChanCount is how many messages the gateway takes in before it stops
+	// reading from the manager: the bound of all that waits for Buckets.
+	// Default 100000.
+	CentralChanCount int
+	// BuffChanCount is how many messages wait in the queue of one consumer;
+	// what comes on top waits centrally, and only for that consumer. Default 1000.
+	BuffChanCount int
+	// ConsumerNum is the number of consumers of a Bucket. A topic belongs to one
+	// of them, so they share out topics, not connections. Default 32.
+	ConsumerNum int
+}
+
+// Limits bound what one client may cost.
+type Limits struct {
+	// MaxFrameBytes bounds a message from a client, in bytes. Default 65536.
+	MaxFrameBytes int
+	// MaxTopicsPerConn bounds the subscriptions of a connection. Default 128.
+	MaxTopicsPerConn int
+	// MaxTopicBytes bounds the length of a topic's name in bytes. Default 255.
+	MaxTopicBytes int
+	// MaxConnections bounds the connections of the gateway; 0 is no bound but the
+	// process's descriptors. Default 0.
+	MaxConnections int
+	// PendingBytes bounds what waits to be written to one connection, beyond
+	// what its socket holds, in bytes. Default 1 MiB.
+	PendingBytes int
+	// PendingAge bounds how long the oldest waiting message may wait. Default 10s.
+	PendingAge time.Duration
+}
+
+// Identity is who a connection belongs to.
+type Identity struct {
+	// ClientID is the application's name of the client; several connections may
+	// share it. Empty takes a generated one.
+	ClientID string
+	// UserID is what offline_user and offline_topic_by_userid name; empty is nobody.
+	UserID string
+}
+
+// Options configure a Gateway. DefaultOptions gives every default.
+type Options struct {
+	// Listen is the address of the WebSocket listener, host:port; empty when the
+	// application serves Handler or calls BuildTower itself. Default "".
+	Listen string
+	// HTTPAddr is the address of /healthz, /readyz, /metrics (and /debug/pprof/);
+	// empty is off. Default "".
+	HTTPAddr string
+	// Path is the URL path of the WebSocket endpoint. Default "/ws".
+	Path string
+	// ManagerLink is the TCP address of the manager's ConnectBucket; empty runs
+	// the gateway alone, so that publishing reaches its own connections only.
+	ManagerLink string
+	// ManagerGRPC is the address of the manager's gRPC service; needed with ManagerLink.
+	ManagerGRPC string
+	// Token is the secret shared with the manager; empty is none.
+	Token string
+	// ClusterID names this gateway to the manager and must be unique among the
+	// gateways of a manager. Empty generates one. Default "".
+	ClusterID string
+	// ChanLens bounds the messages that wait to be written to one connection
+	// (the key chanLens of existing configurations). Default 1000.
+	ChanLens int
+	// Heartbeat is the interval of pings (and of v0's heartbeat text) to clients;
+	// a client that sends nothing for two of them is disconnected. Default 25s.
+	Heartbeat time.Duration
+	// LinkHeartbeat is the interval of heartbeats to the manager; a link that is
+	// silent for two of them is redialled. Default 5s.
+	LinkHeartbeat time.Duration
+	// LinkQueueBytes bounds the publishes of clients that wait for the link. Default 16 MiB.
+	LinkQueueBytes int
+	// RedialMin and RedialMax bound the jittered wait before a redial.
+	// Defaults 50ms and 5s.
+	RedialMin, RedialMax time.Duration
+	// Bucket shapes the fan-out.
+	Bucket BucketOptions
+	// Limits bound a client.
+	Limits Limits
+	// SlowPolicy is what a full backlog leads to. Default SlowDisconnect.
+	SlowPolicy SlowPolicy
+	// AllowedOrigins lists the values of the Origin header that may connect, such
+	// as "https://example.org"; empty allows the gateway's own host only and "*"
+	// any. A request without the header is not a browser's and is let in
+	// (RFC 6455 section 10.2). Default none.
+	AllowedOrigins []string
+	// UserHeader names a request header that carries the UserID, set by a trusted
+	// proxy; empty is none. Authenticate, when set, takes its place.
+	UserHeader string
+	// HandshakeTimeout bounds a client's upgrade request and the link's handshake. Default 10s.
+	HandshakeTimeout time.Duration
+	// SubscribeTimeout bounds the wait for the manager to know a topic. Default 5s.
+	SubscribeTimeout time.Duration
+	// CloseTimeout bounds the closing handshake with a client. Default 2s.
+	CloseTimeout time.Duration
+	// DrainTimeout bounds an orderly stop. Default 10s.
+	DrainTimeout time.Duration
+	// RetryWindow is the time over which drained clients are told to spread
+	// their reconnects. Default 5s.
+	RetryWindow time.Duration
+	// JoinBytes bounds how much of consecutive messages of a topic goes into one
+	// write. Default 64 KiB.
+	JoinBytes int
+	// PprofEnabled serves /debug/pprof/ on HTTPAddr. Default false.
+	PprofEnabled bool
+	// Version is told to the manager, for people. Default "dev".
+	Version string
+	// Authenticate decides who a request comes from; an error refuses it with
+	// 401. nil takes UserHeader.
+	Authenticate func(*http.Request) (Identity, error)
+	// OnTower is called with each connection before it runs, to set its handlers.
+	OnTower func(*FireTower)
+	// Registry takes the metrics; nil makes one of the gateway's own.
+	Registry *prometheus.Registry
+	// Logger takes the log; nil discards it.
+	Logger *slog.Logger
+}
+
+// DefaultOptions returns the options that are right without tuning.
+func DefaultOptions() Options {
+	return Options{
+		Path:           "/ws",
+		ChanLens:       1000,
+		Heartbeat:      25 * time.Second,
+		LinkHeartbeat:  5 * time.Second,
+		LinkQueueBytes: 16 << 20,
+		RedialMin:      50 * time.Millisecond,
+		RedialMax:      5 * time.Second,
+		Bucket:         BucketOptions{Num: 4, CentralChanCount: 100000, BuffChanCount: 1000, ConsumerNum: 32},
+		Limits: Limits{
+			MaxFrameBytes:    64 << 10,
+			MaxTopicsPerConn: 128,
+			MaxTopicBytes:    255,
+			PendingBytes:     1 << 20,
+			PendingAge:       10 * time.Second,
+		},
+		SlowPolicy:       SlowDisconnect,
+		HandshakeTimeout: 10 * time.Second,
+		SubscribeTimeout: 5 * time.Second,
+		CloseTimeout:     2 * time.Second,
+		DrainTimeout:     10 * time.Second,
+		RetryWindow:      5 * time.Second,
+		JoinBytes:        64 << 10,
+		Version:          "dev",
+	}
+}
+
+// Validate reports every option that cannot work, by key and value.
+func (o *Options) Validate() error {
+	var errs []error
+	bad := func(key, rule string, value any) {
+		errs = append(errs, fmt.Errorf("%s: must be %s, got %v", key, rule, value))
+	}
+	atLeast := func(key string, value, least int) {
+		if value < least {
+			bad(key, fmt.Sprintf(">= %d", least), value)
+		}
+	}
+	positive := func(key string, d time.Duration) {
+		if d <= 0 {
+			bad(key, "> 0s", d)
+		}
+	}
+	atLeast("bucket.num", o.Bucket.Num, 1)
+	atLeast("bucket.centralChanCount", o.Bucket.CentralChanCount, 1)
+	atLeast("bucket.buffChanCount", o.Bucket.BuffChanCount, 1)
+	atLeast("bucket.consumerNum", o.Bucket.ConsumerNum, 1)
+	if o.Bucket.Num > maxBuckets {
+		bad("bucket.num", fmt.Sprintf("<= %d", maxBuckets), o.Bucket.Num)
+	}
+	if o.Bucket.ConsumerNum > maxConsumers {
+		bad("bucket.consumerNum", fmt.Sprintf("<= %d", maxConsumers), o.Bucket.ConsumerNum)
+	}
+	atLeast("chanLens", o.ChanLens, 1)
+	atLeast("limits.maxFrameBytes", o.Limits.MaxFrameBytes, 128)
+	atLeast("limits.maxTopicsPerConn", o.Limits.MaxTopicsPerConn, 1)
+	atLeast("limits.maxTopicBytes", o.Limits.MaxTopicBytes, 1)
+	atLeast("limits.maxConnections", o.Limits.MaxConnections, 0)
+	atLeast("limits.pendingBytes", o.Limits.PendingBytes, 1024)
+	positive("limits.pendingAge", o.Limits.PendingAge)
+	atLeast("joinBytes", o.JoinBytes, 1)
+	atLeast("linkQueueBytes", o.LinkQueueBytes, o.Limits.MaxFrameBytes)
+	positive("heartbeat", o.Heartbeat)
+	positive("link.heartbeat", o.LinkHeartbeat)
+	positive("link.redialMin", o.RedialMin)
+	if o.RedialMax < o.RedialMin {
+		bad("link.redialMax", ">= link.redialMin", o.RedialMax)
+	}
+	positive("handshakeTimeout", o.HandshakeTimeout)
+	positive("subscribeTimeout", o.SubscribeTimeout)
+	positive("closeTimeout", o.CloseTimeout)
+	positive("drainTimeout", o.DrainTimeout)
+	if o.RetryWindow < 0 {
+		bad("retryWindow", ">= 0s", o.RetryWindow)
+	}
+	if !strings.HasPrefix(o.Path, "/") {
+		bad("path", "a path that begins with /", fmt.Sprintf("%q", o.Path))
+	}
+	switch o.SlowPolicy {
+	case SlowDisconnect, SlowDropOldest, SlowLatest:
+	default:
+		bad("slowConsumer.policy", "disconnect, drop-oldest or latest", fmt.Sprintf("%q", string(o.SlowPolicy)))
+	}
+	if (o.ManagerLink == "") != (o.ManagerGRPC == "") {
+		bad("manager.link and manager.grpc", "both set or both empty", fmt.Sprintf("%q and %q", o.ManagerLink, o.ManagerGRPC))
+	}
+	if o.ClusterID != "" {
+		if err := protocol.ValidTopic(o.ClusterID, 255); err != nil {
+			errs = append(errs, fmt.Errorf("clusterID: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxBuckets and maxConsumers keep a slip of the keyboard from starting
+// millions of goroutines.
+const (
+	maxBuckets   = 1024
+	maxConsumers = 1024
+)
+
+// generateClusterID makes a name that no other gateway has, and that tells
+// people where it runs.
+func generateClusterID() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" || protocol.ValidTopic(host, 64) != nil {
+		host = "gateway"
+	}
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand, since Go 1.24)
+	return host + "-" + hex.EncodeToString(b[:])
+}

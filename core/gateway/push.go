@@ -1,0 +1,114 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"sync"
+	"unicode/utf8"
+
+	"firetower/core/protocol"
+)
+
+// subprotocol is which of the two client protocols a connection speaks. It
+// indexes arrays.
+type subprotocol uint8
+
+const (
+	v0 subprotocol = iota
+	v1
+	subprotocols
+)
+
+func (p subprotocol) String() string {
+	if p == v1 {
+		return protocol.SubprotocolV1
+	}
+	return protocol.SubprotocolV0
+}
+
+// WebSocket opcodes (RFC 6455 section 5.2).
+const (
+	opText   = 1
+	opBinary = 2
+	opClose  = 8
+	opPing   = 9
+	opPong   = 10
+)
+
+// push is one message on its way to many connections. It is immutable: a frame
+// is built by the first consumer that needs it and shared by all receivers.
+type push struct {
+	data   []byte
+	topic  string
+	frames [subprotocols]lazyFrame
+}
+
+type lazyFrame struct {
+	once  sync.Once
+	bytes []byte
+}
+
+// frame returns the complete WebSocket frame of the push for a subprotocol.
+// The caller must not change it.
+func (p *push) frame(proto subprotocol) []byte {
+	f := &p.frames[proto]
+	f.once.Do(func() {
+		if proto == v1 {
+			f.bytes = sealFrame(opText, protocol.AppendPushV1(make([]byte, maxFrameHeader, maxFrameHeader+len(p.data)+len(p.topic)+48), p.topic, p.data))
+			return
+		}
+		// A text frame must be UTF-8 (RFC 6455 section 5.6); other data keeps its
+		// bytes in a binary one.
+		op := byte(opBinary)
+		if utf8.Valid(p.data) {
+			op = opText
+		}
+		f.bytes = appendFrame(make([]byte, 0, maxFrameHeader+len(p.data)), op, p.data)
+	})
+	return f.bytes
+}
+
+// maxFrameHeader is the longest header of an unmasked frame (RFC 6455 section 5.2).
+const maxFrameHeader = 10
+
+// appendFrame appends an unmasked, final frame.
+func appendFrame(dst []byte, op byte, payload []byte) []byte {
+	dst = appendFrameHeader(dst, op, len(payload))
+	return append(dst, payload...)
+}
+
+func appendFrameHeader(dst []byte, op byte, n int) []byte {
+	const fin = 0x80
+	switch {
+	case n < 126:
+		return append(dst, fin|op, byte(n))
+	case n <= 0xffff:
+		dst = append(dst, fin|op, 126)
+		return binary.BigEndian.AppendUint16(dst, uint16(n))
+	default:
+		dst = append(dst, fin|op, 127)
+		return binary.BigEndian.AppendUint64(dst, uint64(n))
+	}
+}
+
+// sealFrame turns maxFrameHeader free bytes and a payload behind them into a
+// frame in place, and returns the part of b that is the frame.
+func sealFrame(op byte, b []byte) []byte {
+	var header [maxFrameHeader]byte
+	h := appendFrameHeader(header[:0], op, len(b)-maxFrameHeader)
+	start := maxFrameHeader - len(h)
+	copy(b[start:], h)
+	return b[start:]
+}
+
+// closeFrame builds a close frame (RFC 6455 section 5.5.1). The reason is cut to what a
+// control frame may carry.
+func closeFrame(code int, reason string) []byte {
+	const maxReason = 123
+	for len(reason) > maxReason {
+		_, size := utf8.DecodeLastRuneInString(reason)
+		reason = reason[:len(reason)-size]
+	}
+	payload := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(reason)), uint16(code))
+	payload = append(payload, reason...)
+	return appendFrame(make([]byte, 0, 2+len(payload)), opClose, payload)
+}

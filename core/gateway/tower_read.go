@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/gorilla/websocket"
+
+	"firetower/core/protocol"
+)
+
+// readBuffers lends the memory for one message, so that a connection at rest
+// holds none.
+type readBuffers struct{ pool sync.Pool }
+
+type readBuffer struct{ bytes []byte }
+
+// keepReadBuffer is the largest buffer that goes back to the pool.
+const keepReadBuffer = 64 << 10
+
+func (p *readBuffers) get() *readBuffer {
+	if b, ok := p.pool.Get().(*readBuffer); ok {
+		return b
+	}
+	return &readBuffer{bytes: make([]byte, 0, 2048)}
+}
+
+func (p *readBuffers) put(b *readBuffer) {
+	if cap(b.bytes) <= keepReadBuffer {
+		b.bytes = b.bytes[:0]
+		p.pool.Put(b)
+	}
+}
+
+// readFrom fills the buffer with all of r.
+func (b *readBuffer) readFrom(r io.Reader) error {
+	b.bytes = b.bytes[:0]
+	for {
+		if len(b.bytes) == cap(b.bytes) {
+			b.bytes = append(b.bytes, 0)[:len(b.bytes)]
+		}
+		n, err := r.Read(b.bytes[len(b.bytes):cap(b.bytes)])
+		b.bytes = b.bytes[:len(b.bytes)+n]
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readLoop reads the client's messages and serves them one after the other, so
+// that a client's requests keep their order. It returns when the connection ends.
+func (t *FireTower) readLoop() error {
+	for {
+		kind, r, err := t.ws.NextReader()
+		if err != nil {
+			return err
+		}
+		if err := t.readMessage(kind, r); err != nil {
+			return err
+		}
+	}
+}
+
+func (t *FireTower) readMessage(kind int, r io.Reader) error {
+	buf := t.gateway.readBuffers.get()
+	defer t.gateway.readBuffers.put(buf)
+	if err := buf.readFrom(r); err != nil {
+		return err
+	}
+	t.touch()
+	if !t.open() {
+		return nil // it reads on only for the client's close frame
+	}
+	if kind != websocket.TextMessage {
+		t.refuse(&protocol.RequestError{Code: protocol.CodeBadRequest, Reason: "requests are text messages", Close: true})
+		return nil
+	}
+	t.serve(buf.bytes)
+	return nil
+}
+
+func (t *FireTower) open() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state == stateOpen
+}
+
+func (t *FireTower) onPing(data string) error {
+	t.touch()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// A client that does not take its messages does not get a queue of pongs too.
+	if t.state != stateOpen || t.backlog != nil {
+		return nil
+	}
+	return t.sendLocked(appendFrame(nil, opPong, []byte(data)))
+}
+
+func (t *FireTower) onClose(code int, _ string) error {
+	if code == websocket.CloseNoStatusReceived || code == websocket.CloseAbnormalClosure {
+		code = websocket.CloseNormalClosure
+	}
+	t.shut(code, "", DisconnectClient)
+	return nil
+}
+
+// disconnectReasonOf tells from the reader's error who ended the connection.
+func disconnectReasonOf(err error) DisconnectReason {
+	var closed *websocket.CloseError
+	var netErr net.Error
+	switch {
+	case err == nil, errors.As(err, &closed), errors.As(err, &netErr),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return DisconnectClient
+	case errors.Is(err, websocket.ErrReadLimit):
+		return DisconnectTooBig
+	default:
+		return DisconnectProtocol
+	}
+}

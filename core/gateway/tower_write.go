@@ -1,0 +1,272 @@
+package gateway
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"firetower/core/protocol"
+)
+
+// delivered is what became of a batch at one connection.
+type delivered uint8
+
+const (
+	deliveredWhole   delivered = iota // written
+	deliveredLater                    // some of it is backlog, or dropped and counted
+	deliveredNowhere                  // the connection has ended
+)
+
+// deliver writes a batch to the connection without waiting.
+func (t *FireTower) deliver(b batch) delivered {
+	t.mu.Lock()
+	if t.state != stateOpen {
+		t.mu.Unlock()
+		return deliveredNowhere
+	}
+	if t.backlog == nil && t.fd >= 0 {
+		n, errno := rawSend(t.fd, b.joined)
+		if n == len(b.joined) {
+			t.mu.Unlock()
+			return deliveredWhole
+		}
+		if errno != 0 && errno != syscall.EAGAIN {
+			t.mu.Unlock()
+			t.fail(DisconnectWrite, errno)
+			return deliveredNowhere
+		}
+		t.enqueueRestLocked(b, n)
+	} else {
+		t.enqueueRestLocked(b, 0)
+	}
+	slow := t.overdueLocked()
+	t.mu.Unlock()
+	if slow {
+		t.dropSlow()
+	}
+	return deliveredLater
+}
+
+// enqueueRestLocked makes what follows the first n bytes of a batch wait. Whole
+// frames before that are written; the one that n falls into has begun.
+func (t *FireTower) enqueueRestLocked(b batch, n int) {
+	whole := 0
+	for _, f := range b.frames {
+		if n >= len(f) {
+			n -= len(f)
+			whole++
+			continue
+		}
+		t.enqueueLocked(entry{data: f[n:], topic: b.topic, since: t.gateway.clock.now(), begun: n > 0})
+		n = 0
+	}
+	if whole > 0 {
+		t.gateway.metrics.deliveries.Add(int64(whole))
+	}
+}
+
+// enqueueLocked lets one entry wait under the slow-consumer policy, and sees to
+// it that a flusher runs. A bound that the policy cannot keep marks the
+// connection as overdue.
+func (t *FireTower) enqueueLocked(e entry) {
+	g := t.gateway
+	if t.backlog == nil {
+		t.backlog = &backlog{}
+		g.metrics.backlogged.Add(1)
+		g.flushers.Add(1)
+		go t.flush()
+	}
+	b := t.backlog
+	before := b.bytes
+	if e.topic != nil && !e.begun && g.opts.SlowPolicy == SlowLatest {
+		g.metrics.drop(DropSlowLatest, b.dropTopic(e.topic))
+	}
+	if !e.begun && (b.bytes+len(e.data) > g.opts.Limits.PendingBytes || b.messages+1 > g.opts.ChanLens) && b.len() > 0 {
+		fits := false
+		if g.opts.SlowPolicy != SlowDisconnect {
+			var dropped int
+			dropped, fits = b.dropOldest(len(e.data), g.opts.Limits.PendingBytes, g.opts.ChanLens)
+			g.metrics.drop(DropSlowOldest, dropped)
+		}
+		if !fits {
+			t.overdue = true
+			if e.topic != nil {
+				g.metrics.drop(DropSlowDisconnect, 1)
+			}
+			g.metrics.backlogBytes.Add(int64(b.bytes - before))
+			return
+		}
+	}
+	b.append(e)
+	g.metrics.backlogBytes.Add(int64(b.bytes - before))
+}
+
+func (t *FireTower) overdueLocked() bool {
+	return t.state == stateOpen && t.overdue
+}
+
+// send lets a frame that is no push go out: a reply, a ping, a close. It waits
+// behind the backlog when there is one.
+func (t *FireTower) send(frame []byte) error {
+	t.mu.Lock()
+	if t.state != stateOpen {
+		t.mu.Unlock()
+		return ErrClosed
+	}
+	err := t.sendLocked(frame)
+	slow := t.overdueLocked()
+	t.mu.Unlock()
+	if err != nil {
+		t.fail(DisconnectWrite, err)
+		return err
+	}
+	if slow {
+		t.dropSlow()
+		return ErrSlow
+	}
+	return nil
+}
+
+// sendLocked writes or queues a frame that is no push.
+func (t *FireTower) sendLocked(frame []byte) error {
+	e := entry{data: frame, since: t.gateway.clock.now()}
+	if t.backlog == nil && t.fd >= 0 {
+		n, errno := rawSend(t.fd, frame)
+		if n == len(frame) {
+			return nil
+		}
+		if errno != 0 && errno != syscall.EAGAIN {
+			return errno
+		}
+		e.data, e.begun = frame[n:], n > 0
+	}
+	t.enqueueLocked(e)
+	return nil
+}
+
+// flushBytes and flushEntries bound one write of a flusher, so that what it
+// cannot drop any more stays small.
+const (
+	flushBytes   = 64 << 10
+	flushEntries = 64
+)
+
+// flush writes the backlog until it is gone. While it runs nobody else writes to the
+// connection.
+func (t *FireTower) flush() {
+	defer t.gateway.flushers.Done()
+	var scratch [flushEntries][]byte
+	for {
+		t.mu.Lock()
+		b := t.backlog
+		if b == nil { // the connection is closed
+			t.mu.Unlock()
+			return
+		}
+		if b.len() == 0 {
+			t.backlog = nil
+			t.gateway.metrics.backlogged.Add(-1)
+			t.mu.Unlock()
+			return
+		}
+		bufs := net.Buffers(scratch[:0])
+		size := 0
+		for _, e := range b.entries[b.head:] {
+			if len(bufs) > 0 && (size+len(e.data) > flushBytes || len(bufs) == flushEntries) {
+				break
+			}
+			bufs = append(bufs, e.data)
+			size += len(e.data)
+		}
+		b.inFlight = len(bufs)
+		// The deadline is set under the lock, so that it cannot undo the one by
+		// which a closing interrupts this write.
+		err := t.conn.SetWriteDeadline(t.flushDeadlineLocked(b))
+		t.mu.Unlock()
+
+		var n int64
+		if err == nil {
+			n, err = bufs.WriteTo(t.conn)
+		}
+
+		t.mu.Lock()
+		if t.backlog == nil {
+			t.mu.Unlock()
+			return
+		}
+		b.inFlight = 0
+		done := b.advance(int(n))
+		t.gateway.metrics.backlogBytes.Add(-n)
+		t.gateway.metrics.deliveries.Add(int64(done))
+		t.gateway.metrics.deliveredBytes.Add(n)
+		t.gateway.metrics.writes.Add(1)
+		again := err == nil || n > 0 && t.state == stateOpen && errors.Is(err, os.ErrDeadlineExceeded) &&
+			t.gateway.opts.SlowPolicy != SlowDisconnect
+		interrupted := err != nil && t.state == stateClosing && !t.farewell
+		if interrupted {
+			// The closing cut this write short; one more try carries the close frame.
+			t.farewell = true
+			t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
+		}
+		t.mu.Unlock()
+		switch {
+		case again || interrupted:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if !t.dropSlow() {
+				t.closeConn()
+				return
+			}
+		default:
+			t.fail(DisconnectWrite, err)
+			return
+		}
+	}
+}
+
+// flushDeadlineLocked is until when a write may take: with the disconnect
+// policy until the oldest message is too old; with the others, which tolerate
+// slowness, as long as some bytes go out; a closing connection has its own.
+func (t *FireTower) flushDeadlineLocked(b *backlog) time.Time {
+	c := &t.gateway.clock
+	switch {
+	case t.state == stateClosing:
+		return t.closeBy
+	case t.gateway.opts.SlowPolicy == SlowDisconnect:
+		return c.time(b.oldest() + int64(t.gateway.opts.Limits.PendingAge))
+	default:
+		return time.Now().Add(t.gateway.opts.Limits.PendingAge)
+	}
+}
+
+// truncateLocked drops what the backlog need not write before a close.
+func (t *FireTower) truncateLocked() int {
+	before := t.backlog.bytes
+	n := t.backlog.truncate()
+	t.gateway.metrics.backlogBytes.Add(int64(t.backlog.bytes - before))
+	return n
+}
+
+func (t *FireTower) dropReasonLocked() DropReason {
+	if t.why == DisconnectSlow {
+		return DropSlowDisconnect
+	}
+	return DropClosed
+}
+
+// dropSlow closes the connection as too slow.
+func (t *FireTower) dropSlow() bool {
+	return t.shut(protocol.CloseSlowConsumer, "slow consumer", DisconnectSlow)
+}
+
+// fail ends the connection after an I/O error: nothing more can be sent.
+func (t *FireTower) fail(why DisconnectReason, err error) {
+	t.mu.Lock()
+	if t.state == stateOpen {
+		t.state, t.why = stateClosing, why
+	}
+	t.mu.Unlock()
+	t.gateway.log.Debug("connection failed", "conn", t.id, "reason", string(why), "err", err)
+	t.closeConn()
+}

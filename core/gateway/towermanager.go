@@ -1,0 +1,273 @@
+package gateway
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"firetower/core/protocol"
+)
+
+// Errors of taking in a connection.
+var (
+	// ErrFull: Limits.MaxConnections are there already.
+	ErrFull = errors.New("gateway: connection limit reached")
+	// ErrStopped: the gateway is stopping, or was not started.
+	ErrStopped = errors.New("gateway: stopping")
+)
+
+// TowerManager holds all connections of a gateway, shared out over Buckets, and
+// hands every push to the Buckets that have subscribers of its topic.
+type TowerManager struct {
+	gateway *Gateway
+	metrics *metrics
+	index   *topicIndex
+	central centralChan
+	buckets []*Bucket
+	next    atomic.Uint64
+	count   atomic.Int64
+
+	mu       sync.Mutex // guards the following
+	stopping bool
+	users    map[string]map[*FireTower]struct{}
+	towers   sync.WaitGroup
+	lanes    sync.WaitGroup
+}
+
+func newTowerManager(g *Gateway) *TowerManager {
+	m := &TowerManager{
+		gateway: g,
+		metrics: g.metrics,
+		index:   newTopicIndex(g.opts.Bucket.Num, g.opts.Bucket.ConsumerNum),
+		users:   make(map[string]map[*FireTower]struct{}),
+	}
+	m.central.init(g.opts.Bucket.CentralChanCount)
+	for i := range g.opts.Bucket.Num {
+		m.buckets = append(m.buckets, newBucket(i, m, g.opts.Bucket, g.opts.JoinBytes))
+	}
+	return m
+}
+
+// start runs the consumers of every Bucket.
+func (m *TowerManager) start() {
+	for _, b := range m.buckets {
+		for i, l := range b.lanes {
+			m.lanes.Add(1)
+			labelled("bucket-consumer", strconv.Itoa(b.index)+"/"+strconv.Itoa(i), func() {
+				defer m.lanes.Done()
+				l.run()
+			})
+		}
+	}
+}
+
+// stop ends the consumers after they have written what is queued.
+func (m *TowerManager) stop() {
+	m.central.close()
+	for _, b := range m.buckets {
+		for _, l := range b.lanes {
+			l.close()
+		}
+	}
+	m.lanes.Wait()
+}
+
+// admit takes a connection in.
+func (m *TowerManager) admit(t *FireTower) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopping {
+		return ErrStopped
+	}
+	if limit := m.gateway.opts.Limits.MaxConnections; limit > 0 && m.count.Load() >= int64(limit) {
+		return ErrFull
+	}
+	m.count.Add(1)
+	m.towers.Add(1)
+	if t.userID != "" {
+		if m.users[t.userID] == nil {
+			m.users[t.userID] = make(map[*FireTower]struct{})
+		}
+		m.users[t.userID][t] = struct{}{}
+	}
+	t.bucket = m.buckets[m.next.Add(1)%uint64(len(m.buckets))]
+	t.bucket.add(t)
+	return nil
+}
+
+// full tells a request before the upgrade what admit would tell after it.
+func (m *TowerManager) full() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopping {
+		return ErrStopped
+	}
+	if limit := m.gateway.opts.Limits.MaxConnections; limit > 0 && m.count.Load() >= int64(limit) {
+		return ErrFull
+	}
+	return nil
+}
+
+func (m *TowerManager) forget(t *FireTower) {
+	t.bucket.remove(t)
+	m.mu.Lock()
+	if set := m.users[t.userID]; set != nil {
+		delete(set, t)
+		if len(set) == 0 {
+			delete(m.users, t.userID)
+		}
+	}
+	m.count.Add(-1)
+	m.mu.Unlock()
+	m.towers.Done()
+}
+
+// dispatch hands a push to the Buckets that hold its topic. It blocks while
+// CentralChanCount items wait, and reports false once the gateway stops.
+func (m *TowerManager) dispatch(p *push) bool {
+	t := m.index.find(p.topic)
+	if t == nil {
+		m.metrics.unmatched.Add(1)
+		return true
+	}
+	t.order.Lock()
+	defer t.order.Unlock()
+	t.targets = t.targets[:0]
+	for i := range t.lists {
+		if l := t.lists[i].Load(); l != nil && l.size.Load() > 0 {
+			t.targets = append(t.targets, int32(i))
+		}
+	}
+	if len(t.targets) == 0 {
+		m.metrics.unmatched.Add(1)
+		return true
+	}
+	if !m.central.admit(len(t.targets)) {
+		return false
+	}
+	for _, i := range t.targets {
+		m.buckets[i].lanes[t.lane].push(item{push: p, list: t.lists[i].Load()})
+	}
+	return true
+}
+
+// all returns every connection.
+func (m *TowerManager) all() []*FireTower {
+	all := make([]*FireTower, 0, m.count.Load())
+	for _, b := range m.buckets {
+		for slot := range heartbeatSlots {
+			all = b.appendSlot(all, slot)
+		}
+	}
+	return all
+}
+
+func (m *TowerManager) ofUser(userID string) []*FireTower {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	towers := make([]*FireTower, 0, len(m.users[userID]))
+	for t := range m.users[userID] {
+		towers = append(towers, t)
+	}
+	return towers
+}
+
+func (m *TowerManager) subscriptionsOf(topicName string) []*subscription {
+	t := m.index.find(topicName)
+	if t == nil {
+		return nil
+	}
+	var subs []*subscription
+	for i := range t.lists {
+		if l := t.lists[i].Load(); l != nil {
+			subs = append(subs, l.snapshot()...)
+		}
+	}
+	return subs
+}
+
+// OfflineTopic unsubscribes every connection of this gateway from a topic and
+// returns how many there were.
+func (m *TowerManager) OfflineTopic(topicName string) int {
+	subs := m.subscriptionsOf(topicName)
+	for _, sub := range subs {
+		sub.tower.removeBySystem(sub)
+	}
+	return len(subs)
+}
+
+// OfflineTopicByUserID unsubscribes every connection that a user has on this
+// gateway from a topic and returns how many there were.
+func (m *TowerManager) OfflineTopicByUserID(topicName, userID string) int {
+	n := 0
+	for _, t := range m.ofUser(userID) {
+		t.subMu.Lock()
+		sub := t.subs.get(topicName)
+		t.subMu.Unlock()
+		if sub != nil {
+			t.removeBySystem(sub)
+			n++
+		}
+	}
+	return n
+}
+
+// OfflineUser disconnects every connection that a user has on this gateway with
+// close code 4001 and returns how many there were.
+func (m *TowerManager) OfflineUser(userID string) int {
+	towers := m.ofUser(userID)
+	for _, t := range towers {
+		t.Close(protocol.CloseKicked, "kicked")
+	}
+	return len(towers)
+}
+
+// settle waits until all that was dispatched is written or waits at its
+// connection, until timeout.
+func (m *TowerManager) settle(timeout time.Duration) {
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for m.central.waiting() > 0 {
+		select {
+		case <-poll.C:
+		case <-deadline.C:
+			return
+		}
+	}
+}
+
+// drain tells every client to come back elsewhere, each at a moment of its own
+// within the retry window, and waits for the connections to end, until timeout.
+func (m *TowerManager) drain(timeout, window time.Duration) {
+	m.mu.Lock()
+	m.stopping = true
+	m.mu.Unlock()
+	for _, t := range m.all() {
+		wait := time.Duration(rand.Int64N(int64(window) + 1)).Round(time.Millisecond)
+		t.shut(protocol.CloseServiceRestart, "retry_ms="+strconv.FormatInt(wait.Milliseconds(), 10), DisconnectDrain)
+		if t.running.CompareAndSwap(false, true) {
+			t.finish(nil)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		m.towers.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return
+	case <-timer.C:
+	}
+	for _, t := range m.all() {
+		t.closeConn()
+	}
+	<-done
+}

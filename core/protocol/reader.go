@@ -11,8 +11,9 @@ const (
 	// buffer, many in one read; larger ones go straight to where they stay.
 	readBuffer = 64 << 10
 	// trustedSize is how much is allocated on the word of a length field alone. Past
-	// it memory grows with what has really arrived, at most to the double.
-	trustedSize = 1 << 20
+	// it memory grows with what has really arrived, at most to the double. A body of 1 MiB
+	// is within.
+	trustedSize = 1<<20 + HeaderSize + MaxHeaderLine
 	// maxEmptyReads is how often a read may return nothing before the source counts as broken.
 	maxEmptyReads = 100
 )
@@ -22,7 +23,7 @@ const (
 // for one goroutine.
 //
 // A Reader holds a buffer of 64 KiB and the packet in work. It allocates for a packet what the
-// limit allows, and beyond 1 MiB only as the bytes arrive. It sets no
+// limit allows, and beyond some 1 MiB only as the bytes arrive. It sets no
 // deadlines and starts nothing: a peer that stops sending is for the owner of the connection
 // to find.
 type Reader struct {

@@ -259,8 +259,7 @@ func (r *rawRequest) decodeRest(req *Request, lim RequestLimits) error {
 	}
 	req.Topics = strings.Split(string(topics), ",")
 	for _, topic := range req.Topics {
-		var bad *FieldError
-		if err := ValidTopic(topic, lim.MaxTopicBytes); errors.As(err, &bad) {
+		if bad := topicFault(topic, lim.MaxTopicBytes); bad != nil {
 			return refuse(CodeBadTopic, "topic %q %s", bad.Value, bad.Reason)
 		}
 	}

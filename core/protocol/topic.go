@@ -17,6 +17,13 @@ const DefaultMaxTopic = 255
 // Every valid topic fits a packet. The reverse is not so: a link also relays what
 // existing peers send, see the package comment.
 func ValidTopic(topic string, limit int) error {
+	if bad := topicFault(topic, limit); bad != nil {
+		return bad
+	}
+	return nil // not bad itself: a nil pointer in an error is not nil
+}
+
+func topicFault(topic string, limit int) *FieldError {
 	if limit < 1 {
 		limit = DefaultMaxTopic
 	}

@@ -1,0 +1,78 @@
+package client
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"firetower/core/protocol"
+)
+
+// backoff draws waits with full jitter: evenly from [0, min(limit, first*2^n)] for the n-th.
+type backoff struct {
+	first, limit time.Duration
+	n            int
+	// random returns a number in [0, 1).
+	random func() float64
+}
+
+func newBackoff(first, limit time.Duration) *backoff {
+	return &backoff{first: first, limit: limit, random: rand.Float64}
+}
+
+// next returns the next wait, at least as long as the server asked for.
+func (b *backoff) next(asked time.Duration) time.Duration {
+	ceiling := b.limit
+	// Past 62 doublings first<<n is no number any more, and long before it is above the limit.
+	if b.n < 62 && b.first <= b.limit>>b.n {
+		ceiling = b.first << b.n
+	}
+	b.n++
+	return asked + time.Duration(b.random()*float64(ceiling))
+}
+
+func (b *backoff) reset() { b.n = 0 }
+
+// retryable tells whether a connection that failed or ended with err is worth another try, and
+// after what time at the earliest the server asks for it.
+func retryable(err error) (ok bool, asked time.Duration) {
+	if closed, ok := errors.AsType[*CloseError](err); ok {
+		return protocol.ShouldReconnect(closed.Code), retryHint(closed.Reason)
+	}
+	if refused, ok := errors.AsType[*HandshakeError](err); ok {
+		switch refused.Status {
+		case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+			return true, refused.RetryAfter
+		}
+		return refused.Status < 400 || refused.Status > 499, refused.RetryAfter
+	}
+	return !errors.Is(err, ErrSubprotocol), 0
+}
+
+// maxAsked bounds what a server can ask for.
+const maxAsked = 10 * time.Minute
+
+// retryHint reads a close reason such as "gateway stops; retry=1.5s": a word "retry=" with a Go
+// duration. Whatever else the reason says is for people.
+func retryHint(reason string) time.Duration {
+	for _, word := range strings.FieldsFunc(reason, func(r rune) bool { return r == ' ' || r == ';' || r == ',' }) {
+		if value, ok := strings.CutPrefix(word, "retry="); ok {
+			if d, err := time.ParseDuration(value); err == nil && d > 0 {
+				return min(d, maxAsked)
+			}
+		}
+	}
+	return 0
+}
+
+// retryAfter reads the header of that name in its form of seconds (RFC 9110 section 10.2.3).
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(min(seconds, 1<<20))*time.Second, maxAsked)
+}

@@ -1,0 +1,30 @@
+package client
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Waits draws n waits of a backoff with the given random numbers.
+func Waits(first, limit time.Duration, n int, random func() float64) []time.Duration {
+	b := newBackoff(first, limit)
+	b.random = random
+	waits := make([]time.Duration, n)
+	for i := range waits {
+		waits[i] = b.next(0)
+	}
+	return waits
+}
+
+// ParsePush reads a push frame: its topic and what was published.
+func ParsePush(data []byte) (topic string, published []byte, push bool, err error) {
+	var f frame
+	if err := json.Unmarshal(data, &f); err != nil {
+		return "", nil, false, err
+	}
+	published, err = f.published()
+	return f.Topic, published, f.isPush(), err
+}
+
+// RetryHint exports retryHint.
+var RetryHint = retryHint

@@ -1,0 +1,294 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"firetower/core/protocol"
+)
+
+// link is one connection. The fields without a note are set before it is shared.
+type link struct {
+	conn         *websocket.Conn
+	readTimeout  time.Duration
+	writeTimeout time.Duration
+	drainTimeout time.Duration
+	// lostAt is when the connection before it was lost; zero for the first. The reader's.
+	lostAt time.Time
+	// wake holds a token when wanted topics may differ from told ones.
+	wake chan struct{}
+	// writing is held by the one who writes a data frame.
+	writing chan struct{}
+	// gone is closed when nothing will be read from the connection any more.
+	gone chan struct{}
+
+	// The following are guarded by Client.mu.
+
+	// waiting are the requests without an answer, by id.
+	waiting map[string]*waiter
+	// told are the topics that the gateway was told of on this connection.
+	told map[string]*told
+	// resuming are the topics of the connection before that are not subscribed to again yet; nil when
+	// EventResumed is out.
+	resuming map[string]bool
+	resumed  []string
+}
+
+// waiter is a request without an answer.
+type waiter struct {
+	op     protocol.RequestType
+	topics []string
+	// reply takes the answer of a publish.
+	reply chan *frame
+}
+
+// connect dials and upgrades once.
+func (c *Client) connect(ctx context.Context) (*websocket.Conn, error) {
+	dialer := websocket.Dialer{
+		Proxy:            http.ProxyFromEnvironment,
+		NetDialContext:   c.opts.NetDial,
+		TLSClientConfig:  c.opts.TLS,
+		HandshakeTimeout: c.opts.HandshakeTimeout,
+		Subprotocols:     []string{protocol.SubprotocolV1},
+	}
+	conn, resp, err := dialer.DialContext(ctx, c.opts.URL, c.opts.Header)
+	if err != nil {
+		if resp != nil {
+			resp.Body.Close()
+			return nil, &HandshakeError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Err: err}
+		}
+		return nil, fmt.Errorf("client: dial %s: %w", c.opts.URL, err)
+	}
+	if conn.Subprotocol() != protocol.SubprotocolV1 {
+		conn.Close()
+		return nil, ErrSubprotocol
+	}
+	return conn, nil
+}
+
+// adopt makes a connection the client's current one.
+func (c *Client) adopt(conn *websocket.Conn) *link {
+	l := &link{
+		conn:         conn,
+		readTimeout:  c.opts.ReadTimeout,
+		writeTimeout: c.opts.WriteTimeout,
+		drainTimeout: c.opts.DrainTimeout,
+		wake:         make(chan struct{}, 1),
+		writing:      make(chan struct{}, 1),
+		gone:         make(chan struct{}),
+		waiting:      make(map[string]*waiter),
+		told:         make(map[string]*told),
+		resuming:     make(map[string]bool),
+	}
+	conn.SetReadLimit(c.opts.MaxMessageBytes)
+	conn.SetPongHandler(func(string) error {
+		return conn.SetReadDeadline(time.Now().Add(l.readTimeout))
+	})
+	conn.SetPingHandler(func(data string) error {
+		// The reader answers between frames. When it cannot, the connection will show it elsewhere.
+		_ = conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second))
+		return conn.SetReadDeadline(time.Now().Add(l.readTimeout))
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for topic, sub := range c.subs {
+		if sub.settled() {
+			l.resuming[topic] = true
+		}
+	}
+	c.link = l
+	signal(l.wake)
+	return l
+}
+
+// serve reads from the connection until it ends and says why it did.
+func (c *Client) serve(l *link) error {
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		c.keep(l)
+	}()
+	if c.stopping() { // the watcher may have looked before the link was there
+		l.sayGoodbye()
+	}
+	if !l.lostAt.IsZero() {
+		c.announceResumed(l)
+	}
+	err := c.read(l)
+	l.conn.Close()
+	c.mu.Lock()
+	c.link = nil
+	for _, t := range l.told {
+		t.release()
+	}
+	close(l.gone)
+	c.mu.Unlock()
+	<-kept
+	return err
+}
+
+// keep sends pings and what the gateway must be told of subscriptions.
+func (c *Client) keep(l *link) {
+	ping := time.NewTicker(c.opts.PingInterval)
+	defer ping.Stop()
+	retry := time.NewTimer(0)
+	<-retry.C
+	defer retry.Stop()
+	again := newBackoff(c.opts.BackoffMin, c.opts.BackoffMax)
+	for {
+		select {
+		case <-l.gone:
+			return
+		case <-ping.C:
+			if err := l.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(l.writeTimeout)); err != nil {
+				l.conn.Close() // ends the reader
+			}
+		case <-l.wake:
+		case <-retry.C:
+			c.forgetRefused(l)
+		}
+		refused, err := c.tell(l)
+		if err != nil {
+			l.conn.Close()
+		}
+		if refused {
+			retry.Reset(again.next(0))
+		}
+	}
+}
+
+// write sends one text frame.
+func (l *link) write(ctx context.Context, data []byte) error {
+	select {
+	case l.writing <- struct{}{}:
+	case <-l.gone:
+		return ErrConnectionLost
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-l.writing }()
+	l.conn.SetWriteDeadline(time.Now().Add(l.writeTimeout))
+	if err := l.conn.WriteMessage(websocket.TextMessage, data); err != nil {
+		l.conn.Close() // a frame may be half out: nothing can follow it
+		return fmt.Errorf("%w: %w", ErrConnectionLost, err)
+	}
+	return nil
+}
+
+// sayGoodbye begins the closing handshake (RFC 6455 section 7.1.2); the reader sees its end.
+func (l *link) sayGoodbye() {
+	message := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	if err := l.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(l.drainTimeout)); err != nil {
+		l.conn.Close()
+	}
+}
+
+// read takes frames until the connection ends.
+func (c *Client) read(l *link) error {
+	for {
+		// Set anew each time: the queue may have kept the reader from reading for long.
+		l.conn.SetReadDeadline(time.Now().Add(l.readTimeout))
+		kind, data, err := l.conn.ReadMessage()
+		if err != nil {
+			if closed, ok := errors.AsType[*websocket.CloseError](err); ok && closed.Code != websocket.CloseAbnormalClosure {
+				return &CloseError{Code: closed.Code, Reason: closed.Text}
+			}
+			return fmt.Errorf("client: read: %w", err)
+		}
+		var f frame
+		if kind != websocket.TextMessage || json.Unmarshal(data, &f) != nil {
+			c.badFrames.Add(1)
+			continue
+		}
+		if f.isPush() {
+			c.takePush(&f)
+		} else {
+			c.takeAnswer(l, &f)
+		}
+	}
+}
+
+// takePush queues a message for its handler.
+func (c *Client) takePush(f *frame) {
+	data, err := f.published()
+	if err != nil {
+		c.badFrames.Add(1)
+		return
+	}
+	c.received.Add(1)
+	c.mu.Lock()
+	sub := c.subs[f.Topic]
+	c.mu.Unlock()
+	if sub == nil {
+		c.unrouted.Add(1)
+		return
+	}
+	c.queue.push(item{sub: sub, msg: Message{Topic: f.Topic, Data: data}}, c.abort)
+}
+
+// takeAnswer hands an answer to who waits for it.
+func (c *Client) takeAnswer(l *link, f *frame) {
+	c.mu.Lock()
+	w := l.waiting[f.ID]
+	delete(l.waiting, f.ID)
+	var lost []Event
+	switch {
+	case w == nil:
+		// An error that answers nothing comes before a close, whose reason is reported; an answer
+		// nobody waits for is one whose caller has given up.
+	case w.op == protocol.PublishRequest:
+		w.reply <- f // it has room for the one answer
+	case w.op == protocol.SubscribeRequest:
+		lost = c.takeSubscribedLocked(l, w, f)
+	default:
+		c.takeUnsubscribedLocked(l, w)
+	}
+	c.mu.Unlock()
+	for _, e := range lost {
+		c.emit(e)
+	}
+	if w != nil && w.op == protocol.SubscribeRequest {
+		c.announceResumed(l)
+	}
+}
+
+// announceResumed emits EventResumed once, when no topic of the connection before is missing.
+func (c *Client) announceResumed(l *link) {
+	c.mu.Lock()
+	over := l.resuming != nil && len(l.resuming) == 0 && !l.lostAt.IsZero()
+	if over {
+		l.resuming = nil
+	}
+	topics := l.resumed
+	c.mu.Unlock()
+	if over {
+		slices.Sort(topics)
+		c.emit(Event{Kind: EventResumed, Topics: topics, Gap: time.Since(l.lostAt)})
+	}
+}
+
+// askLocked registers a request and returns its id.
+func (c *Client) askLocked(l *link, w *waiter) string {
+	c.lastID++
+	id := strconv.FormatUint(c.lastID, 10)
+	l.waiting[id] = w
+	return id
+}
+
+// marshalRequest returns the frame of a request without data.
+func marshalRequest(op protocol.RequestType, topics []string, id string) []byte {
+	data, err := json.Marshal(request{Type: op, Topic: strings.Join(topics, ","), ID: id})
+	if err != nil { // three strings always marshal
+		panic(err)
+	}
+	return data
+}

@@ -55,13 +55,13 @@ func retryable(err error) (ok bool, asked time.Duration) {
 // maxAsked bounds what a server can ask for.
 const maxAsked = 10 * time.Minute
 
-// retryHint reads a close reason such as "gateway stops; retry=1.5s": a word "retry=" with a Go
-// duration. Whatever else the reason says is for people.
+// retryHint reads a close reason such as "retry_ms=1500": a word with the milliseconds that the
+// gateway asks this client to wait. Whatever else the reason says is for people.
 func retryHint(reason string) time.Duration {
 	for _, word := range strings.FieldsFunc(reason, func(r rune) bool { return r == ' ' || r == ';' || r == ',' }) {
-		if value, ok := strings.CutPrefix(word, "retry="); ok {
-			if d, err := time.ParseDuration(value); err == nil && d > 0 {
-				return min(d, maxAsked)
+		if value, ok := strings.CutPrefix(word, "retry_ms="); ok {
+			if ms, err := strconv.ParseInt(value, 10, 64); err == nil && ms > 0 {
+				return time.Duration(min(ms, maxAsked.Milliseconds())) * time.Millisecond
 			}
 		}
 	}

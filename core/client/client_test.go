@@ -290,8 +290,8 @@ func TestCloseCodes(t *testing.T) {
 		{"slow consumer", protocol.CloseSlowConsumer, "slow", true, 0},
 		{"going away", 1001, "", true, 0},
 		{"unavailable", protocol.CloseUnavailable, "", true, 0},
-		{"restart with a hint", protocol.CloseServiceRestart, "draining; retry=15ms", true, 15 * time.Millisecond},
-		{"restart with a bad hint", protocol.CloseServiceRestart, "retry=soon", true, 0},
+		{"restart with a hint", protocol.CloseServiceRestart, "draining; retry_ms=15", true, 15 * time.Millisecond},
+		{"restart with a bad hint", protocol.CloseServiceRestart, "retry_ms=soon", true, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,6 +3,8 @@ package client_test
 import (
 	"bytes"
 	"math"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -14,10 +16,26 @@ import (
 	"firetower/core/protocol"
 )
 
+// seed returns the seed of a property's generators: another each time, unless FIRETOWER_PROP_SEED
+// is set.
+func seed(t *testing.T) int64 {
+	t.Helper()
+	seed := time.Now().UnixNano()
+	if text := os.Getenv("FIRETOWER_PROP_SEED"); text != "" {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			t.Fatalf("FIRETOWER_PROP_SEED: must be an integer, is %q", text)
+		}
+		seed = n
+	}
+	t.Logf("FIRETOWER_PROP_SEED=%d", seed)
+	return seed
+}
+
 // TestPushRoundTrip: what a gateway puts into a push comes out byte for byte, but for white space
 // around JSON.
 func TestPushRoundTrip(t *testing.T) {
-	properties := gopter.NewProperties(gopter.DefaultTestParameters())
+	properties := gopter.NewProperties(gopter.DefaultTestParametersWithSeed(seed(t)))
 	data := gen.OneGenOf(
 		gen.SliceOf(gen.UInt8()),
 		gen.AnyString().Map(func(s string) []byte { return []byte(s) }),
@@ -56,12 +74,13 @@ func TestRetryHint(t *testing.T) {
 		want         time.Duration
 	}{
 		{"none", "gateway stops", 0},
-		{"a word", "gateway stops; retry=1.5s", 1500 * time.Millisecond},
-		{"alone", "retry=20ms", 20 * time.Millisecond},
-		{"part of a word", "noretry=20ms", 0},
-		{"negative", "retry=-1s", 0},
-		{"no duration", "retry=5", 0},
-		{"bounded", "retry=9000h", 10 * time.Minute},
+		{"a word", "gateway stops; retry_ms=1500", 1500 * time.Millisecond},
+		{"alone", "retry_ms=20", 20 * time.Millisecond},
+		{"part of a word", "noretry_ms=20", 0},
+		{"negative", "retry_ms=-1", 0},
+		{"no number", "retry_ms=5s", 0},
+		{"bounded", "retry_ms=9223372036854775807", 10 * time.Minute},
+		{"too large for a number", "retry_ms=9223372036854775808", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -100,6 +100,21 @@ lint: tool-golangci-lint
 tidy-check: need-go
 	$(GO) mod tidy -diff
 
+## proto: generate the Go code of core/topicpb
+.PHONY: proto
+proto: tool-buf tool-protoc-gen-go tool-protoc-gen-go-grpc
+	cd core/topicpb && PATH="$(BIN):$$PATH" buf lint && PATH="$(BIN):$$PATH" buf generate
+
+## proto-check: fail when the generated code is not what the proto says
+.PHONY: proto-check
+proto-check: tool-buf tool-protoc-gen-go tool-protoc-gen-go-grpc
+	@mkdir -p $(TMP); dir="$$(mktemp -d $(TMP)/proto.XXXXXX)"; trap 'rm -rf "$$dir"' EXIT; \
+	cp core/topicpb/*.proto core/topicpb/buf*.yaml "$$dir"; \
+	(cd "$$dir" && PATH="$(BIN):$$PATH" buf lint && PATH="$(BIN):$$PATH" buf generate); \
+	for file in "$$dir"/*.pb.go core/topicpb/*.pb.go; do \
+		cmp "$$dir/$${file##*/}" "core/topicpb/$${file##*/}" || { echo "run 'make proto'"; exit 1; }; \
+	done
+
 # Load tests. `make` turns any failure into its own exit code 2, so the code of the run is
 # printed; call .bin/firetower itself where a script must tell the codes apart.
 LOADTEST_FLAGS = $(if $(RATE),--rate '$(RATE)') $(if $(DURATION),--duration '$(DURATION)') \

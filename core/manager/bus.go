@@ -1,0 +1,57 @@
+package manager
+
+// bus routes a packed message to the links of all gateways that have subscribers
+// of its topic. It owns nothing: the registry knows where, the sessions' queues
+// carry.
+type bus struct {
+	registry *topicRelevance
+	counter  *counters
+}
+
+// usualGateways is up to how many gateways of a topic a publish allocates nothing.
+const usualGateways = 16
+
+// receipt is what became of one publish.
+type receipt struct {
+	matched int // gateways that have subscribers of the topic
+	queued  int // those of them that took the message
+	// missed names the others, up to maxMissedNamed, with the reason.
+	missed []miss
+}
+
+type miss struct {
+	gateway string
+	reason  DropReason
+}
+
+// maxMissedNamed bounds the gateways that a receipt names.
+const maxMissedNamed = 8
+
+// publish queues one packet to every gateway that has subscribers of topic. The
+// packet is shared by all queues: nobody may change it from then on. It never
+// blocks: a gateway that cannot take it is evicted and has missed it.
+//
+// The shard's order lock is held over lookup and queueing, so that the messages
+// of a topic are in one order on every link, and a session that is replaced or
+// dropped gets none afterwards.
+func (b *bus) publish(topic string, packet []byte, via Via) receipt {
+	b.counter.publishes[via].Add(1)
+	var room [usualGateways]*session
+	var r receipt
+	shard := b.registry.shard(topic)
+	shard.order.Lock()
+	to, subscribers := shard.lookup(topic, room[:0])
+	for _, s := range to {
+		reason, ok := s.publish(packet)
+		if ok {
+			r.queued++
+		} else if len(r.missed) < maxMissedNamed {
+			r.missed = append(r.missed, miss{gateway: s.id, reason: reason})
+		}
+	}
+	shard.order.Unlock()
+	r.matched = len(to)
+	b.counter.queued.Add(uint64(r.queued))
+	b.counter.deliveries.Add(uint64(subscribers))
+	return r
+}

@@ -1,0 +1,31 @@
+package manager
+
+import "sync/atomic"
+
+// counters are what a manager has counted since it began. They are the one
+// source of the metrics and of the dashboard.
+type counters struct {
+	publishes  map[Via]*atomic.Uint64 // complete and never changed, as the other maps
+	queued     atomic.Uint64          // messages put into a link's queue
+	deliveries atomic.Uint64          // subscribers that the publishes addressed
+	drops      map[DropReason]*atomic.Uint64
+	evictions  map[EvictReason]*atomic.Uint64
+	linkBytes  atomic.Uint64
+	missed     atomic.Uint64
+}
+
+func newCounters() *counters {
+	return &counters{
+		publishes: countersFor(vias()),
+		drops:     countersFor(dropReasons()),
+		evictions: countersFor(evictReasons()),
+	}
+}
+
+func countersFor[K comparable](keys []K) map[K]*atomic.Uint64 {
+	m := make(map[K]*atomic.Uint64, len(keys))
+	for _, k := range keys {
+		m[k] = new(atomic.Uint64)
+	}
+	return m
+}

@@ -1,0 +1,21 @@
+package manager
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// setUserTimeout bounds how long sent bytes may stay unacknowledged, in
+// milliseconds (RFC 5482; tcp(7), TCP_USER_TIMEOUT). Keepalive alone does not
+// see a dead peer while bytes are on their way to it.
+func setUserTimeout(conn *net.TCPConn, ms int) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Control(func(fd uintptr) {
+		unix.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms)
+	})
+}

@@ -1,0 +1,119 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime/pprof"
+	"time"
+
+	"firetower/core/protocol"
+)
+
+// One write takes at most this much, so that what was written leaves the queue's
+// account in time; 1024 is also what one writev(2) takes (IOV_MAX).
+const (
+	writePackets = 1024
+	writeBytes   = 1 << 20
+)
+
+// startWriter starts the one writer of the link, which carries s. It may be called
+// by anybody, at any time, and again.
+func (l *link) startWriter(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.writer != nil || l.stopping {
+		return
+	}
+	l.writer = s
+	l.writers.Go(func() {
+		pprof.Do(l.ctx, pprof.Labels("role", "link_writer"), func(context.Context) {
+			l.end(l.writeLoop(s))
+		})
+	})
+}
+
+// writeLoop writes what is queued, all of it in as few system calls as it takes,
+// and a heartbeat now and then. It ends with the link, or when a drained queue is
+// empty.
+func (l *link) writeLoop(s *session) error {
+	heartbeat, err := protocol.Enpack(protocol.HeartbeatPacket())
+	if err != nil {
+		return err
+	}
+	beat := time.NewTicker(l.b.opt.Heartbeat)
+	defer beat.Stop()
+	var packets [][]byte
+	for {
+		var last bool
+		clear(packets)
+		packets, last = s.queue.take(packets)
+		if len(packets) > 0 {
+			if err := l.writeQueued(s, packets); err != nil {
+				return err
+			}
+			continue
+		}
+		if last {
+			return evicted(EvictDraining, nil)
+		}
+		select {
+		case <-s.queue.wake:
+		case now := <-beat.C:
+			l.bufs = append(l.bufs[:0], heartbeat)
+			if err := l.write(&l.bufs, now); err != nil {
+				return err
+			}
+		case <-l.ctx.Done():
+			return l.cause()
+		}
+	}
+}
+
+// writeQueued writes packets of the session's queue and takes them off its account.
+func (l *link) writeQueued(s *session, packets [][]byte) error {
+	for len(packets) > 0 {
+		n, bytes := 0, 0
+		for n < len(packets) && n < writePackets && (n == 0 || bytes+len(packets[n]) <= writeBytes) {
+			bytes += len(packets[n])
+			n++
+		}
+		l.bufs = packets[:n:n]
+		if err := l.write(&l.bufs, time.Now()); err != nil {
+			return err
+		}
+		s.queue.written(n, bytes)
+		s.sent.Add(uint64(n))
+		packets = packets[n:]
+	}
+	return nil
+}
+
+// write writes all of bufs, with writev(2) where the connection has it. It goes on
+// for as long as the peer takes anything within each WriteTimeout.
+func (l *link) write(bufs *net.Buffers, now time.Time) error {
+	for {
+		l.conn.SetWriteDeadline(now.Add(l.b.opt.WriteTimeout))
+		if err := l.cause(); err != nil { // as in linkReader.Read
+			return err
+		}
+		n, err := bufs.WriteTo(l.conn)
+		l.b.counter.linkBytes.Add(uint64(n))
+		if err == nil {
+			l.cut = false
+			return nil
+		}
+		l.cut = true // or at a packet's end, which makes no difference to anybody
+		if cause := l.cause(); cause != nil {
+			return cause
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if n == 0 {
+			return evicted(EvictWriteTimeout, nil)
+		}
+		now = time.Now()
+	}
+}

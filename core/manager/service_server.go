@@ -1,0 +1,155 @@
+package manager
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+
+	"firetower/core/topicpb"
+)
+
+const (
+	// grpcOverhead is what a request may have beside the message's data.
+	grpcOverhead = 64 << 10
+	// maxStreams bounds the calls in work on one gRPC connection.
+	maxStreams = 1024
+	// A caller that says nothing for this long is probed, and so is a dead one found.
+	grpcIdleProbe   = 30 * time.Second
+	grpcProbeAnswer = 10 * time.Second
+	// Callers may probe us as often as this.
+	grpcMinPing = 5 * time.Second
+	// serviceName is what health is asked for.
+	serviceName = "topicproto.TopicService"
+)
+
+// rpcServer is a gRPC server with its health.
+type rpcServer struct {
+	*grpc.Server
+
+	health *health.Server
+}
+
+// server makes the gRPC server of the service, with health and reflection.
+func (s *topicService) server() *rpcServer {
+	rpc := &rpcServer{health: health.NewServer()}
+	rpc.Server = grpc.NewServer(
+		grpc.MaxRecvMsgSize(s.opt.MaxPacketBytes+grpcOverhead),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: grpcIdleProbe, Timeout: grpcProbeAnswer}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: grpcMinPing, PermitWithoutStream: true}),
+		grpc.WaitForHandlers(true), // Run must leave none behind
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.stream),
+	)
+	topicpb.RegisterTopicServiceServer(rpc, s)
+	grpc_health_v1.RegisterHealthServer(rpc, rpc.health)
+	reflection.Register(rpc)
+	rpc.health.SetServingStatus(serviceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	return rpc
+}
+
+// drain refuses further calls, waits until those in work are answered or ctx is
+// over, and stops the server. A stream that is open counts as in work only
+// between a message and its answer.
+func (s *topicService) drain(ctx context.Context, rpc *rpcServer) {
+	rpc.health.Shutdown()
+	s.gate.close(ctx)
+	rpc.Stop()
+}
+
+func (s *topicService) unary(ctx context.Context, in any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if err := s.authorize(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	if !s.gate.enter() {
+		return nil, errDraining()
+	}
+	defer s.gate.leave()
+	return next(ctx, in)
+}
+
+func (s *topicService) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if err := s.authorize(stream.Context(), info.FullMethod); err != nil {
+		return err
+	}
+	return next(srv, stream)
+}
+
+func errDraining() error {
+	return status.Error(codes.Unavailable, "the manager is stopping")
+}
+
+// authorize asks for the token where there is one. Health is told to anybody:
+// those who probe it have no secrets, and it tells nothing else.
+func (s *topicService) authorize(ctx context.Context, method string) error {
+	if s.opt.Token == "" || strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") {
+		return nil
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	for _, v := range md.Get("authorization") {
+		if token, ok := bearer(v); ok && tokenOK(s.bucket.tokenHash, token) {
+			return nil
+		}
+	}
+	return status.Error(codes.Unauthenticated, "authorization: want the metadata \"authorization: Bearer TOKEN\" with this manager's token")
+}
+
+// bearer takes the token out of an Authorization value (RFC 6750 2.1; the scheme
+// is case-insensitive, RFC 9110 11.1).
+func bearer(value string) (token string, ok bool) {
+	scheme, token, ok := strings.Cut(value, " ")
+	return token, ok && strings.EqualFold(scheme, "bearer")
+}
+
+// gate counts calls in work, and lets none in once it is closed.
+type gate struct {
+	mu     sync.Mutex // guards the following
+	inside int
+	closed bool
+	empty  chan struct{} // closed when the gate is closed and nobody is inside
+}
+
+func newGate() *gate { return &gate{empty: make(chan struct{})} }
+
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.inside++
+	return true
+}
+
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+	if g.closed && g.inside == 0 {
+		close(g.empty)
+	}
+}
+
+// close lets nobody in any more and waits until all have left, or ctx is over.
+func (g *gate) close(ctx context.Context) {
+	g.mu.Lock()
+	g.closed = true
+	if g.inside == 0 {
+		close(g.empty)
+	}
+	g.mu.Unlock()
+	select {
+	case <-g.empty:
+	case <-ctx.Done():
+	}
+}

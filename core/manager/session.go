@@ -1,0 +1,93 @@
+package manager
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// sessionState is where a session stands. It only moves down this list.
+type sessionState uint8
+
+const (
+	// sessionUnknown: a link is there and has not said what it is.
+	sessionUnknown sessionState = iota
+	// sessionLive: the link is up and the topics are known.
+	sessionLive
+	// sessionDetached: the link is lost; the topics stay for the grace time.
+	sessionDetached
+	// sessionGone: removed, or another session is in its place.
+	sessionGone
+)
+
+func (s sessionState) String() string {
+	switch s {
+	case sessionLive:
+		return "live"
+	case sessionDetached:
+		return "detached"
+	case sessionGone:
+		return "gone"
+	default:
+		return "unknown"
+	}
+}
+
+// session is one link of one gateway, from its beginning until another takes its
+// place or its grace time is over. A gateway of ours is known by its ClusterID
+// and the epoch of the link; a legacy gateway by its TCP remote address.
+type session struct {
+	id      string // ClusterID, or the remote address of a legacy gateway
+	epoch   int64  // 0 for a legacy gateway
+	legacy  bool
+	remote  string
+	version string
+	since   time.Time
+
+	index   topicIndex
+	queue   *linkQueue
+	counter *counters
+	// link is this session's connection; nil only in tests of the registry.
+	link *link
+
+	// offered counts the messages that this gateway should have had since the
+	// epoch began, those lost included. It grows under a shard's order lock only.
+	offered atomic.Uint64
+	sent    atomic.Uint64 // packets written, heartbeats not counted
+	dropped atomic.Uint64 // packets given up
+
+	// The following are guarded by connectBucket.mu.
+	state   sessionState
+	expires time.Time // when a detached session goes
+}
+
+// publish queues a message for the gateway and tells why not if it could not.
+func (s *session) publish(packet []byte) (lost DropReason, ok bool) {
+	s.offered.Add(1)
+	lost, ok = s.send(packet)
+	return lost, ok
+}
+
+// send queues a packet that is not one of the counted messages.
+func (s *session) send(packet []byte) (lost DropReason, ok bool) {
+	switch s.queue.put(packet) {
+	case putQueued:
+		return "", true
+	case putFull:
+		lost = DropQueueFull
+		if s.link != nil {
+			s.link.end(evicted(EvictQueueFull, nil))
+		}
+	default:
+		lost = DropLinkDown
+	}
+	s.lose(lost, 1)
+	return lost, false
+}
+
+// lose counts packets that are given up.
+func (s *session) lose(reason DropReason, n int) {
+	if n > 0 {
+		s.dropped.Add(uint64(n))
+		s.counter.drops[reason].Add(uint64(n))
+	}
+}

@@ -320,7 +320,7 @@ func TestU4_08_TooLargeIsRefusedBeforeAllocation(t *testing.T) {
 	}{
 		{"2 GiB", 0x7fffffff, protocol.ErrPacketTooLarge, protocol.ReadBuffer + 16<<10},
 		{"one above the limit", 8<<20 - 13, protocol.ErrPacketTooLarge, protocol.ReadBuffer + 16<<10},
-		{"the limit, and nothing follows", 8<<20 - 14, io.ErrUnexpectedEOF, protocol.ReadBuffer + protocol.TrustedSize + 16<<10},
+		{"the limit, and nothing follows", 8<<20 - 14, io.ErrUnexpectedEOF, uint64(protocol.ReadBuffer + protocol.TrustedSize + 16<<10)},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			used, err := allocated(frame(row.length, "publish 1 user t\n"))

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package reference_test
+
+import "syscall"
+
+func dieWithParent() *syscall.SysProcAttr { return nil }

@@ -1,0 +1,220 @@
+package simulator
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"firetower/simulator/clock"
+)
+
+// shard is one loop and its connections. Everything in it belongs to the goroutine in run, but for the command word,
+// the eventfd that announces it, the channels, and what the account publishes.
+type shard struct {
+	config  *Config
+	clock   *clock.Clock
+	account *account
+	targets []target
+	masks   *masker
+
+	epoll   int
+	events  []unix.EpollEvent
+	buffer  []byte // what every connection is read into
+	scratch []byte // frames to be sent
+	conns   []conn
+	pool    [][]byte // buffers for frames that came in pieces
+
+	dial    dialState
+	closing int   // connections whose server still has to answer our close frame
+	endBy   int64 // when to stop waiting for those; 0 before finish
+	open    int   // connections that have a descriptor
+
+	commands atomic.Uint32 // bits of command
+	wakeMu   sync.Mutex    // guards the following: who writes to it must know that it is still ours
+	wake     int           // eventfd, -1 once the loop has ended
+
+	settled  chan struct{} // closed when every connection has subscribed or been refused
+	finished chan struct{} // closed when the account is complete
+	ended    chan struct{} // closed when run has ended
+}
+
+// command is a bit in shard.commands.
+type command uint32
+
+const (
+	commandConnect command = 1 << iota
+	commandFinish
+	commandStop
+)
+
+// wakeIndex marks the eventfd among the events.
+const wakeIndex = -1
+
+func newShard(config *Config, clk *clock.Clock, index, first, conns int) (*shard, error) {
+	s := &shard{
+		config: config, clock: clk, account: newAccount(config, first, conns), masks: newMasker(),
+		events: make([]unix.EpollEvent, config.Batch), buffer: make([]byte, config.ReadBuffer),
+		conns: make([]conn, conns), epoll: -1, wake: -1,
+		settled: make(chan struct{}), finished: make(chan struct{}), ended: make(chan struct{}),
+	}
+	s.dial = newDialState(config, index)
+	for i := range s.conns {
+		s.conns[i].fd = -1
+	}
+	for _, raw := range config.URLs {
+		t, err := parseTarget(raw)
+		if err != nil {
+			return nil, err
+		}
+		s.targets = append(s.targets, t)
+	}
+	var err error
+	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	if s.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		s.release()
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeIndex}
+	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, s.wake, &event); err != nil {
+		s.release()
+		return nil, fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return s, nil
+}
+
+// release closes all descriptors.
+func (s *shard) release() {
+	for i := range s.conns {
+		if s.conns[i].fd >= 0 {
+			unix.Close(int(s.conns[i].fd))
+			s.conns[i].fd = -1
+		}
+	}
+	s.wakeMu.Lock()
+	defer s.wakeMu.Unlock()
+	for _, fd := range []int{s.epoll, s.wake} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	s.epoll, s.wake = -1, -1
+}
+
+// command asks the loop for something. It may be called from any goroutine, and does nothing once the loop has ended.
+func (s *shard) command(c command) {
+	s.commands.Or(uint32(c))
+	s.wakeMu.Lock()
+	defer s.wakeMu.Unlock()
+	if s.wake < 0 {
+		return
+	}
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(s.wake, one[:]) // an error means that the counter is full, and the loop about to wake
+}
+
+// run is the loop. It keeps its thread: the thread spends its life in system calls, and a goroutine that moved between
+// threads would pay for each.
+func (s *shard) run(ctx context.Context) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer s.release()
+	defer close(s.ended)
+	for {
+		n, err := s.wait()
+		if err != nil {
+			return fmt.Errorf("simulator: epoll_wait: %w", err)
+		}
+		for i := range n {
+			event := &s.events[i]
+			if event.Fd == wakeIndex {
+				s.drainWake()
+				continue
+			}
+			s.ready(int(event.Fd), event.Events)
+		}
+		s.account.load.Batches++
+		if done := s.duties(); done {
+			s.account.publish()
+			close(s.finished)
+			return nil
+		}
+		if command(s.commands.Load())&commandStop != 0 {
+			return ctx.Err()
+		}
+		s.account.publish()
+		if n == len(s.events) {
+			s.account.load.FullBatches++
+		} else if s.config.Rest > 0 {
+			s.account.load.Rests++
+			rest := unix.NsecToTimespec(int64(s.config.Rest))
+			_ = unix.Nanosleep(&rest, nil) // a shorter rest after a signal is as good
+		}
+	}
+}
+
+// wait asks for events. What is there already is taken by a raw system call, which does not tell Go's scheduler;
+// a wait that may last goes the ordinary way, so that the thread's processor can be had by others.
+func (s *shard) wait() (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll),
+		uintptr(unsafe.Pointer(&s.events[0])), uintptr(len(s.events)), 0, 0, 0)
+	if errno != 0 && errno != unix.EINTR {
+		return 0, errno
+	}
+	if errno == 0 && n > 0 {
+		return int(n), nil
+	}
+	got, err := unix.EpollWait(s.epoll, s.events, s.timeout())
+	if errors.Is(err, unix.EINTR) {
+		return 0, nil
+	}
+	return got, err
+}
+
+// timeout is how long, in milliseconds, the loop may sleep when nothing happens.
+func (s *shard) timeout() int {
+	switch {
+	case s.dial.active, s.endBy != 0:
+		return 1
+	default:
+		return -1
+	}
+}
+
+func (s *shard) drainWake() {
+	var count [8]byte
+	_, _ = unix.Read(s.wake, count[:])
+}
+
+// duties does what is not the answer to an event. It says whether the account is complete.
+func (s *shard) duties() (done bool) {
+	asked := command(s.commands.Load())
+	if asked&commandConnect != 0 && !s.dial.begun {
+		s.beginDialing()
+	}
+	if s.dial.active {
+		s.continueDialing()
+	}
+	if asked&commandFinish == 0 {
+		return false
+	}
+	now := s.clock.Now()
+	if s.endBy == 0 {
+		s.endBy = now + int64(goodbyeTimeout)
+		s.sayGoodbye()
+	}
+	if s.closing > 0 && now < s.endBy {
+		return false
+	}
+	s.abandon()
+	return true
+}

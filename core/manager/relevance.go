@@ -171,8 +171,10 @@ func (r *topicRelevance) replace(old, to *session, counts []topicCount) {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.lockAll()
-		for _, c := range byShard[i] {
-			r.setLocked(i, to, c.topic, c.count)
+		if !to.index.gone.Load() { // replaced in its turn already
+			for _, c := range byShard[i] {
+				r.setLocked(i, to, c.topic, c.count)
+			}
 		}
 		if old != nil {
 			for _, e := range old.index.shards[i] {

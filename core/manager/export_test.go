@@ -1,0 +1,197 @@
+package manager
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Registry is topicRelevance for tests.
+type Registry struct{ r *topicRelevance }
+
+// Session is session for tests.
+type Session = session
+
+// NewRegistry makes an empty registry.
+func NewRegistry() Registry { return Registry{newTopicRelevance()} }
+
+// NewSession makes a session that is in no table and has no link.
+func NewSession(id string, queueMessages, queueBytes int) *Session {
+	return &session{id: id, queue: newLinkQueue(queueMessages, queueBytes), counter: newCounters()}
+}
+
+// Set is topicRelevance.set for one topic.
+func (r Registry) Set(s *Session, topic string, count int64) bool {
+	return r.r.set(s, []topicCount{{topic, count}})
+}
+
+// SetAll is topicRelevance.set.
+func (r Registry) SetAll(s *Session, counts map[string]int64) bool {
+	return r.r.set(s, listOf(counts))
+}
+
+// Add is topicRelevance.add.
+func (r Registry) Add(s *Session, delta int64, topics ...string) bool {
+	return r.r.add(s, topics, delta)
+}
+
+// Replace is topicRelevance.replace.
+func (r Registry) Replace(old, to *Session, counts map[string]int64) {
+	r.r.replace(old, to, listOf(counts))
+}
+
+// Drop is topicRelevance.drop.
+func (r Registry) Drop(s *Session) { r.r.drop(s) }
+
+// Lookup appends the sessions with a topic to buf, and tells its subscribers.
+func (r Registry) Lookup(topic string, buf []*Session) ([]*Session, int64) {
+	return r.r.lookup(topic, buf)
+}
+
+// Totals are the numbers of topics and of subscriptions.
+func (r Registry) Totals() (topics, subscribers int64) {
+	return r.r.topics.Load(), r.r.subscribers.Load()
+}
+
+// Publish is bus.publish with its receipt's numbers.
+func (r Registry) Publish(topic string, packet []byte) (matched, queued int) {
+	b := bus{registry: r.r, counter: sharedCounters}
+	got := b.publish(topic, packet, ViaGRPC)
+	return got.matched, got.queued
+}
+
+// sharedCounters take what benchmarks count.
+var sharedCounters = newCounters()
+
+// Row is one topic of a list.
+type Row struct {
+	Topic       string
+	Subscribers int64
+	Gateways    int
+}
+
+// Top is topicRelevance.top.
+func (r Registry) Top(limit int, match func(string) bool) (rows []Row, total int64) {
+	list, total := r.r.top(limit, match)
+	for _, t := range list {
+		rows = append(rows, Row{t.topic, t.subscribers, t.gateways})
+	}
+	return rows, total
+}
+
+// Counts are all counts of a session, by its index.
+func (r Registry) Counts(s *Session) map[string]int64 {
+	out := make(map[string]int64)
+	for i := range r.r.shards {
+		sh := &r.r.shards[i]
+		sh.mu.RLock()
+		for topic := range s.index.shards[i] {
+			out[topic] = sh.countLocked(s, topic)
+		}
+		sh.mu.RUnlock()
+	}
+	return out
+}
+
+// Check tells what is wrong within the registry, nil when nothing is.
+func (r Registry) Check() error {
+	var topics, subscribers int64
+	perSession := make(map[*session]int64)
+	for i := range r.r.shards {
+		sh := &r.r.shards[i]
+		sh.mu.RLock()
+		defer sh.mu.RUnlock()
+		for topic, e := range sh.topics {
+			var sum int64
+			for j, ref := range e.refs {
+				if ref.count <= 0 {
+					return fmt.Errorf("%s: count %d of %s", topic, ref.count, ref.to.id)
+				}
+				if slices.ContainsFunc(e.refs[:j], func(o reference) bool { return o.to == ref.to }) {
+					return fmt.Errorf("%s: %s twice", topic, ref.to.id)
+				}
+				if ref.to.index.shards[i][topic] != e {
+					return fmt.Errorf("%s: not in the index of %s", topic, ref.to.id)
+				}
+				if ref.to.index.gone.Load() {
+					return fmt.Errorf("%s: held by %s, which is gone", topic, ref.to.id)
+				}
+				sum += ref.count
+				perSession[ref.to]++
+			}
+			if sum != e.total || len(e.refs) == 0 {
+				return fmt.Errorf("%s: total %d, sum %d of %d sessions", topic, e.total, sum, len(e.refs))
+			}
+			topics++
+			subscribers += sum
+		}
+	}
+	for s, n := range perSession {
+		if got := s.index.topics.Load(); got != n {
+			return fmt.Errorf("%s: index counts %d topics, has %d", s.id, got, n)
+		}
+	}
+	if t, n := r.Totals(); t != topics || n != subscribers {
+		return fmt.Errorf("totals say %d topics and %d subscribers, there are %d and %d", t, n, topics, subscribers)
+	}
+	return nil
+}
+
+// ID is the session's name.
+func (s *session) ID() string { return s.id }
+
+// Offered is how many messages the session should have had.
+func (s *session) Offered() uint64 { return s.offered.Load() }
+
+// Drain takes all that waits, as a writer does, and tells how many that were.
+func (s *session) Drain() int {
+	packets, _ := s.queue.take(nil)
+	bytes := 0
+	for _, p := range packets {
+		bytes += len(p)
+	}
+	s.queue.written(len(packets), bytes)
+	return len(packets)
+}
+
+// Queue is linkQueue for tests.
+type Queue struct{ q *linkQueue }
+
+// NewQueue makes a queue with its bounds.
+func NewQueue(messages, bytes int) Queue { return Queue{newLinkQueue(messages, bytes)} }
+
+// Put puts a packet of a size and tells "queued", "shut" or "full".
+func (q Queue) Put(size int) string {
+	return [...]string{putQueued: "queued", putShut: "shut", putFull: "full"}[q.q.put(make([]byte, size))]
+}
+
+// Take is linkQueue.take, with the numbers of what it took.
+func (q Queue) Take() (messages, bytes int, last bool) {
+	packets, last := q.q.take(nil)
+	for _, p := range packets {
+		bytes += len(p)
+	}
+	return len(packets), bytes, last
+}
+
+// Written is linkQueue.written.
+func (q Queue) Written(messages, bytes int) { q.q.written(messages, bytes) }
+
+// Flush is linkQueue.flush.
+func (q Queue) Flush() { q.q.flush() }
+
+// Close is linkQueue.close.
+func (q Queue) Close() int { return q.q.close() }
+
+// Size is linkQueue.size.
+func (q Queue) Size() (messages, bytes int) { return q.q.size() }
+
+// NormalAddr is normalAddr.
+func NormalAddr(addr string) string { return normalAddr(addr) }
+
+func listOf(counts map[string]int64) []topicCount {
+	list := make([]topicCount, 0, len(counts))
+	for topic, n := range counts {
+		list = append(list, topicCount{topic, n})
+	}
+	return list
+}

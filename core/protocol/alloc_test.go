@@ -13,7 +13,7 @@ var (
 	sinkBytes  []byte
 	sinkPacket protocol.Packet
 	sinkInt    int
-	sinkErr    error
+	errSink    error
 )
 
 func wantAllocs(t *testing.T, name string, want float64, f func()) {
@@ -32,16 +32,16 @@ func TestU4_10_Allocations(t *testing.T) {
 	heartbeat := mustEnpack(t, protocol.HeartbeatPacket())
 	unknown := mustEnpack(t, protocol.Packet{Type: "later", MessageID: "1", Source: "elsewhere", Topic: "t", Body: []byte("x")})
 
-	wantAllocs(t, "Enpack", 1, func() { sinkBytes, sinkErr = protocol.Enpack(p) })
+	wantAllocs(t, "Enpack", 1, func() { sinkBytes, errSink = protocol.Enpack(p) })
 	buf := make([]byte, 0, len(encoded))
-	wantAllocs(t, "AppendPacket with room", 0, func() { sinkBytes, sinkErr = protocol.AppendPacket(buf, p) })
+	wantAllocs(t, "AppendPacket with room", 0, func() { sinkBytes, errSink = protocol.AppendPacket(buf, p) })
 	wantAllocs(t, "PacketSize", 0, func() { sinkInt = protocol.PacketSize(p) })
 	// One string for message id and topic; types and sources are constants.
-	wantAllocs(t, "Depack", 1, func() { sinkPacket, sinkInt, sinkErr = protocol.Depack(encoded, 0) })
-	wantAllocs(t, "Depack, unknown type and source", 1, func() { sinkPacket, sinkInt, sinkErr = protocol.Depack(unknown, 0) })
-	wantAllocs(t, "Depack, heartbeat", 0, func() { sinkPacket, sinkInt, sinkErr = protocol.Depack(heartbeat, 0) })
-	wantAllocs(t, "Depack, incomplete", 0, func() { sinkPacket, sinkInt, sinkErr = protocol.Depack(encoded[:40], 0) })
-	wantAllocs(t, "ValidTopic", 0, func() { sinkErr = protocol.ValidTopic("烽火台/é", 0) })
+	wantAllocs(t, "Depack", 1, func() { sinkPacket, sinkInt, errSink = protocol.Depack(encoded, 0) })
+	wantAllocs(t, "Depack, unknown type and source", 1, func() { sinkPacket, sinkInt, errSink = protocol.Depack(unknown, 0) })
+	wantAllocs(t, "Depack, heartbeat", 0, func() { sinkPacket, sinkInt, errSink = protocol.Depack(heartbeat, 0) })
+	wantAllocs(t, "Depack, incomplete", 0, func() { sinkPacket, sinkInt, errSink = protocol.Depack(encoded[:40], 0) })
+	wantAllocs(t, "ValidTopic", 0, func() { errSink = protocol.ValidTopic("烽火台/é", 0) })
 }
 
 func TestU4_10_ReaderAllocations(t *testing.T) {
@@ -58,9 +58,9 @@ func TestU4_10_ReaderAllocations(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			src := &endless{packet: mustEnpack(t, publish("room/1", make([]byte, row.body)))}
 			r := protocol.NewReader(src, 0)
-			wantAllocs(t, "Next", row.want, func() { sinkPacket, sinkErr = r.Next() })
-			if sinkErr != nil {
-				t.Fatal(sinkErr)
+			wantAllocs(t, "Next", row.want, func() { sinkPacket, errSink = r.Next() })
+			if errSink != nil {
+				t.Fatal(errSink)
 			}
 		})
 	}
@@ -87,15 +87,15 @@ func TestClientFrameAllocations(t *testing.T) {
 	var req protocol.Request
 	parse := func(s string) func() {
 		frame := []byte(s)
-		return func() { req, sinkErr = protocol.ParseRequest(frame, lim) }
+		return func() { req, errSink = protocol.ParseRequest(frame, lim) }
 	}
 	// The topic's text, the list of topics, and the id if there is one.
 	wantAllocs(t, "publish", 2, parse(`{"type":"publish","topic":"room/1","data":{"text":"hello"}}`))
 	wantAllocs(t, "publish with id", 3, parse(`{"type":"publish","topic":"room/1","data":{"text":"hello"},"id":"77"}`))
 	wantAllocs(t, "subscribe to eight", 2, parse(`{"type":"subscribe","topic":"a,b,c,d,e,f,g,h"}`))
 	wantAllocs(t, "heartbeat", 0, parse(protocol.HeartbeatFrame))
-	if sinkErr != nil {
-		t.Fatal(sinkErr)
+	if errSink != nil {
+		t.Fatal(errSink)
 	}
 	sinkInt = len(req.Topics)
 
@@ -115,43 +115,48 @@ func TestClientFrameAllocations(t *testing.T) {
 
 func BenchmarkEnpack(b *testing.B) {
 	forBodies(b, func(b *testing.B, p protocol.Packet) {
+		b.Helper()
 		for b.Loop() {
-			sinkBytes, sinkErr = protocol.Enpack(p)
+			sinkBytes, errSink = protocol.Enpack(p)
 		}
 	})
 }
 
 func BenchmarkAppendPacket(b *testing.B) {
 	forBodies(b, func(b *testing.B, p protocol.Packet) {
+		b.Helper()
 		buf := make([]byte, 0, protocol.PacketSize(p))
 		for b.Loop() {
-			sinkBytes, sinkErr = protocol.AppendPacket(buf, p)
+			sinkBytes, errSink = protocol.AppendPacket(buf, p)
 		}
 	})
 }
 
 func BenchmarkDepack(b *testing.B) {
 	forBodies(b, func(b *testing.B, p protocol.Packet) {
+		b.Helper()
 		encoded := mustEnpack(b, p)
 		for b.Loop() {
-			sinkPacket, sinkInt, sinkErr = protocol.Depack(encoded, 0)
+			sinkPacket, sinkInt, errSink = protocol.Depack(encoded, 0)
 		}
 	})
 }
 
 func BenchmarkReaderNext(b *testing.B) {
 	forBodies(b, func(b *testing.B, p protocol.Packet) {
+		b.Helper()
 		r := protocol.NewReader(&endless{packet: mustEnpack(b, p)}, 0)
 		for b.Loop() {
-			sinkPacket, sinkErr = r.Next()
+			sinkPacket, errSink = r.Next()
 		}
 	})
-	if sinkErr != nil {
-		b.Fatal(sinkErr)
+	if errSink != nil {
+		b.Fatal(errSink)
 	}
 }
 
 func forBodies(b *testing.B, run func(*testing.B, protocol.Packet)) {
+	b.Helper()
 	for _, row := range []struct {
 		name string
 		size int
@@ -179,10 +184,10 @@ func BenchmarkParseRequest(b *testing.B) {
 			b.ReportAllocs()
 			var req protocol.Request
 			for b.Loop() {
-				req, sinkErr = protocol.ParseRequest(frame, lim)
+				req, errSink = protocol.ParseRequest(frame, lim)
 			}
-			if sinkErr != nil || len(req.Topics) == 0 {
-				b.Fatal(sinkErr)
+			if errSink != nil || len(req.Topics) == 0 {
+				b.Fatal(errSink)
 			}
 		})
 	}

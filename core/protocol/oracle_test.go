@@ -182,10 +182,10 @@ func checkReader(stream []byte, cuts []byte, limit int) string {
 		for {
 			p, raw, err := r.NextRaw()
 			if err != nil {
-				if !errors.Is(err, wantEnd) || wantEnd == io.EOF && err != io.EOF {
+				if !errors.Is(err, wantEnd) {
 					return fmt.Sprintf("after %d packets: %v, want %v after %d", len(got), err, wantEnd, len(want))
 				}
-				if _, again := r.Next(); again != err {
+				if _, again := r.Next(); !errors.Is(again, err) {
 					return fmt.Sprintf("%v is not final, then comes %v", err, again)
 				}
 				break

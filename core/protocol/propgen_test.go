@@ -22,21 +22,19 @@ import (
 
 // seed returns the seed of a property's generators, another each time unless
 // FIRETOWER_PROP_SEED is set.
-func seed(t testing.TB) int64 {
+func seed(tb testing.TB) int64 {
+	tb.Helper()
 	s := time.Now().UnixNano()
 	if text := os.Getenv("FIRETOWER_PROP_SEED"); text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			t.Fatalf("FIRETOWER_PROP_SEED: must be an integer, is %q", text)
+			tb.Fatalf("FIRETOWER_PROP_SEED: must be an integer, is %q", text)
 		}
 		s = n
 	}
-	t.Logf("FIRETOWER_PROP_SEED=%d", s)
+	tb.Logf("FIRETOWER_PROP_SEED=%d", s)
 	return s
 }
-
-// genes is a value that a generator makes.
-type genes interface{ String() string }
 
 // holds checks a property n times and reports the shrunk case with its seed.
 // maxSize bounds how many elements a slice gets, not including maxSize.

@@ -115,7 +115,7 @@ func (r *Reader) fill() error {
 	if n > 0 {
 		return nil // an error that came with bytes comes again without them
 	}
-	if err == io.EOF && r.from < r.to {
+	if errors.Is(err, io.EOF) && r.from < r.to {
 		return midPacket(r.to - r.from)
 	}
 	return err
@@ -131,7 +131,7 @@ func (r *Reader) readLarge(size int) ([]byte, error) {
 			n, err := r.readSome(raw[have:])
 			have += n
 			if n == 0 {
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					err = midPacket(have)
 				}
 				return nil, err

@@ -11,8 +11,8 @@ import (
 	"firetower/core/protocol"
 )
 
-func nested(open, close string, n int) string {
-	return strings.Repeat(open, n) + strings.Repeat(close, n)
+func nested(begin, end string, n int) string {
+	return strings.Repeat(begin, n) + strings.Repeat(end, n)
 }
 
 // What a frame may do to a connection is an error of that connection, typed; and to the process, nothing.
@@ -65,9 +65,9 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 		{"UTF-8 of a surrogate", "{\"type\":\"publish\",\"topic\":\"a\",\"data\":\"\xed\xa0\x80\"}", protocol.CodeBadRequest, closes},
 		{"arrays nested too deeply", `{"type":"publish","topic":"a","data":` + nested("[", "]", 64) + `}`, protocol.CodeBadRequest, closes},
 		{"objects nested too deeply", `{"type":"publish","topic":"a","data":` + nested(`{"a":`, "}", 64) + `}`, protocol.CodeBadRequest, closes},
-		{"a million brackets", strings.Repeat("[", 1<<20), protocol.CodeBadRequest, closes},
-		{"a million open objects", strings.Repeat(`{"a":`, 1<<20), protocol.CodeBadRequest, closes},
-		{"a million open arrays in data", `{"data":` + strings.Repeat("[", 1<<20), protocol.CodeBadRequest, closes},
+		{"65,536 brackets", strings.Repeat("[", 1<<16), protocol.CodeBadRequest, closes},
+		{"65,536 open objects", strings.Repeat(`{"a":`, 1<<16), protocol.CodeBadRequest, closes},
+		{"65,536 open arrays in data", `{"data":` + strings.Repeat("[", 1<<16), protocol.CodeBadRequest, closes},
 
 		{"empty object", `{}`, protocol.CodeBadRequest, goesOn},
 		{"type is null", `{"type":null,"topic":"a"}`, protocol.CodeBadRequest, goesOn},
@@ -80,7 +80,7 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 		{"topic is true", `{"type":"subscribe","topic":true}`, protocol.CodeBadRequest, goesOn},
 		{"id is a number", `{"type":"subscribe","topic":"a","id":1}`, protocol.CodeBadRequest, goesOn},
 		{"id is too long", `{"type":"subscribe","topic":"a","id":"` + strings.Repeat("1", 129) + `"}`, protocol.CodeBadRequest, goesOn},
-		{"id of 1 MiB", `{"type":"subscribe","topic":"a","id":"` + strings.Repeat("1", 1<<20) + `"}`, protocol.CodeBadRequest, goesOn},
+		{"id of 64 KiB", `{"type":"subscribe","topic":"a","id":"` + strings.Repeat("1", 1<<16) + `"}`, protocol.CodeBadRequest, goesOn},
 		{"type twice", `{"type":"subscribe","topic":"a","type":"publish"}`, protocol.CodeBadRequest, goesOn},
 		{"topic twice", `{"type":"subscribe","topic":"a","topic":"a"}`, protocol.CodeBadRequest, goesOn},
 		{"topic twice, once escaped", `{"type":"subscribe","topic":"a","t\u006fpic":"b"}`, protocol.CodeBadRequest, goesOn},
@@ -95,7 +95,7 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 		{"admin operation", `{"type":"offline_user","topic":"*","data":"user-7"}`, protocol.CodeUnknownType, goesOn},
 		{"type with a long s", `{"type":"ſubscribe","topic":"a"}`, protocol.CodeUnknownType, goesOn},
 		{"type with a space", `{"type":"subscribe ","topic":"a"}`, protocol.CodeUnknownType, goesOn},
-		{"type of 1 MiB", `{"type":"` + strings.Repeat("x", 1<<20) + `"}`, protocol.CodeUnknownType, goesOn},
+		{"type of 64 KiB", `{"type":"` + strings.Repeat("x", 1<<16) + `"}`, protocol.CodeUnknownType, goesOn},
 
 		{"topic missing", `{"type":"subscribe"}`, protocol.CodeBadTopic, goesOn},
 		{"topic is null", `{"type":"subscribe","topic":null}`, protocol.CodeBadTopic, goesOn},
@@ -104,10 +104,10 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 		{"topic with an escaped LF", `{"type":"publish","topic":"a\nb","data":1}`, protocol.CodeBadTopic, goesOn},
 		{"topic with an escaped NUL", `{"type":"publish","topic":"a\u0000b","data":1}`, protocol.CodeBadTopic, goesOn},
 		{"topic of 256 bytes", `{"type":"subscribe","topic":"` + strings.Repeat("t", 256) + `"}`, protocol.CodeBadTopic, goesOn},
-		{"topic of 1 MiB", `{"type":"subscribe","topic":"` + strings.Repeat("t", 1<<20) + `"}`, protocol.CodeBadTopic, goesOn},
+		{"topic of 64 KiB", `{"type":"subscribe","topic":"` + strings.Repeat("t", 1<<16) + `"}`, protocol.CodeBadTopic, goesOn},
 		{"129 topics", `{"type":"subscribe","topic":"a` + strings.Repeat(",a", 128) + `"}`, protocol.CodeTooManyTopics, goesOn},
-		{"a million topics", `{"type":"subscribe","topic":"` + strings.Repeat("a,", 1<<20) + `"}`, protocol.CodeTooManyTopics, goesOn},
-		{"a million commas", `{"type":"subscribe","topic":"` + strings.Repeat(",", 1<<20) + `"}`, protocol.CodeTooManyTopics, goesOn},
+		{"65,536 topics", `{"type":"subscribe","topic":"` + strings.Repeat("a,", 1<<16) + `"}`, protocol.CodeTooManyTopics, goesOn},
+		{"65,536 commas", `{"type":"subscribe","topic":"` + strings.Repeat(",", 1<<16) + `"}`, protocol.CodeTooManyTopics, goesOn},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if finding := checkRequest([]byte(row.frame), protocol.DefaultRequestLimits()); finding != "" {
@@ -301,11 +301,28 @@ func TestCloseCodes(t *testing.T) {
 		code      int
 		reconnect bool
 	}{
-		{1000, false}, {1001, true}, {1002, false}, {1003, false}, {1005, true}, {1006, true}, {1007, false}, {1008, false},
-		{1009, false}, {1010, false}, {1011, true}, {protocol.CloseServiceRestart, true}, {1013, true},
-		{protocol.CloseProtocol, false}, {protocol.CloseKicked, false}, {protocol.CloseForbidden, false},
-		{protocol.CloseSlowConsumer, true}, {4099, false}, {protocol.CloseReadTimeout, true}, {protocol.CloseUnavailable, true},
-		{4999, true}, {0, true},
+		{1000, false},
+		{1001, true},
+		{1002, false},
+		{1003, false},
+		{1005, true},
+		{1006, true},
+		{1007, false},
+		{1008, false},
+		{1009, false},
+		{1010, false},
+		{1011, true},
+		{protocol.CloseServiceRestart, true},
+		{1013, true},
+		{protocol.CloseProtocol, false},
+		{protocol.CloseKicked, false},
+		{protocol.CloseForbidden, false},
+		{protocol.CloseSlowConsumer, true},
+		{4099, false},
+		{protocol.CloseReadTimeout, true},
+		{protocol.CloseUnavailable, true},
+		{4999, true},
+		{0, true},
 	} {
 		t.Run(fmt.Sprint(row.code), func(t *testing.T) {
 			if got := protocol.ShouldReconnect(row.code); got != row.reconnect {

@@ -223,7 +223,7 @@ func gatewayKeys(c *Gateway) []*key {
 		},
 		{
 			path: "link.tokenFile", kind: KindFile, def: "", to: &c.Link.TokenFile, flag: "token-file", shared: true,
-			doc: "The file that holds that secret, in place of link.token. A relative name in a configuration file is looked up " +
+			doc: "The file that holds the secret, in place of link.token. A relative name in a configuration file is looked up " +
 				"beside that file.",
 		},
 		{
@@ -263,7 +263,7 @@ func gatewayKeys(c *Gateway) []*key {
 func pprofKey(h *HTTP) *key {
 	return &key{
 		path: "http.pprof", kind: KindBool, def: "false", to: &h.Pprof, flag: "pprof", shared: true,
-		doc: "Whether /debug/pprof/ is served there as well. Profiles tell a lot about a process: not for strangers.",
+		doc: "Whether /debug/pprof/ is served at http.address as well. Profiles tell a lot about a process: not for strangers.",
 	}
 }
 

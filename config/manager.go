@@ -80,7 +80,7 @@ func managerKeys(c *Manager) []*key {
 		},
 		{
 			path: "link.tokenFile", kind: KindFile, def: "", to: &c.Link.TokenFile, flag: "token-file", shared: true,
-			doc: "The file that holds that secret, in place of link.token. A relative name in a configuration file is looked up " +
+			doc: "The file that holds the secret, in place of link.token. A relative name in a configuration file is looked up " +
 				"beside that file.",
 		},
 		{

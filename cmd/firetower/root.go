@@ -41,6 +41,10 @@ type interruptedError struct{ signal os.Signal }
 // Error names the signal.
 func (e *interruptedError) Error() string { return fmt.Sprintf("interrupted (%v)", e.signal) }
 
+// Unwrap makes it a context.Canceled: for who asks the context for its cause, an
+// interrupt is as good an end as any.
+func (e *interruptedError) Unwrap() error { return context.Canceled }
+
 // execute parses and runs the command line, and reports its error.
 func execute(ctx context.Context, g *globalState) int {
 	root := newRootCommand(g)
@@ -98,9 +102,19 @@ gateway it is connected.
 		group string
 		cmd   *cobra.Command
 	}{
+		{groupServices, newServeCommand(g)},
+		{groupServices, newManagerCommand(g)},
+		{groupServices, newGatewayCommand(g)},
+		{groupClients, newPublishCommand(g)},
+		{groupClients, newSubscribeCommand(g)},
+		{groupClients, newTopicsCommand(g)},
+		{groupClients, newGatewaysCommand(g)},
+		{groupClients, newKickCommand(g)},
 		{groupHarness, newLoadtestCommand(g)},
 		{groupHarness, newReportCommand(g)},
+		{"", newConfigCommand(g)},
 		{"", newVersionCommand(g)},
+		{"", newConfigurationTopic()},
 		{"", newExitCodesTopic()},
 	} {
 		member.cmd.GroupID = member.group

@@ -21,11 +21,15 @@ type globalState struct {
 	stdout io.Writer
 	// stderr takes logs, progress, hints and errors.
 	stderr io.Writer
+	// stdinIsTerminal tells whether a person would have to type the input.
+	stdinIsTerminal bool
 	// stdoutIsTerminal and stderrIsTerminal tell whether a person looks on.
 	stdoutIsTerminal, stderrIsTerminal bool
 	// pid is the process id, for the announcement of a service.
 	pid int
 	now func() time.Time
+	// after is time.After.
+	after func(time.Duration) <-chan time.Time
 	// readFile reads a whole file of bounded size.
 	readFile func(name string) ([]byte, error)
 	// executable names this binary, for commands that start child processes.

@@ -59,6 +59,14 @@ func (b buildInfo) String() string {
 	return fmt.Sprintf("%s %s %s", s, b.Go, b.Platform)
 }
 
+// short is the version that services tell each other.
+func (b buildInfo) short() string {
+	if b.Commit == "" {
+		return b.Version
+	}
+	return b.Version + "-" + b.Commit[:min(12, len(b.Commit))]
+}
+
 func newVersionCommand(g *globalState) *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"firetower/config"
+	"firetower/core/gateway"
+	"firetower/core/manager"
+)
+
+// loadOptions loads a configuration of settings "key=value" and maps it.
+func loadOptions(service config.Service, pairs ...string) (any, config.Log, error) {
+	src := config.Sources{ReadFile: func(string) ([]byte, error) { return []byte("hunter2"), nil }}
+	for _, pair := range pairs {
+		key, value, _ := strings.Cut(pair, "=")
+		if key == "link.token" { // not for the command line
+			src.Environ = append(src.Environ, "FIRETOWER_LINK_TOKEN="+value)
+			continue
+		}
+		src.Flags = append(src.Flags, config.Flag{Name: "--set", Key: key, Value: value})
+	}
+	if service == config.ServiceManager {
+		c, err := config.LoadManager(src)
+		if err != nil {
+			return nil, config.Log{}, err
+		}
+		return managerOptions(c), c.Log, nil
+	}
+	c, err := config.LoadGateway(src)
+	if err != nil {
+		return nil, config.Log{}, err
+	}
+	return gatewayOptions(c), c.Log, nil
+}
+
+// The defaults of a configuration are those of the packages: there is one truth.
+func TestDefaultsAgree(t *testing.T) {
+	t.Parallel()
+	o, _, err := loadOptions(config.ServiceManager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantManager := manager.DefaultOptions()
+	wantManager.Version = readBuildInfo().short()
+	if !reflect.DeepEqual(o, wantManager) {
+		t.Errorf("manager: %+v\nwant %+v", o, wantManager)
+	}
+	o, _, err = loadOptions(config.ServiceGateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantGateway := gateway.DefaultOptions()
+	wantGateway.Version = readBuildInfo().short()
+	// The package alone listens nowhere and has no manager.
+	wantGateway.Listen, wantGateway.ManagerLink, wantGateway.ManagerGRPC = "127.0.0.1:9999", "127.0.0.1:6666", "127.0.0.1:6667"
+	wantGateway.AllowedOrigins = []string{}
+	if !reflect.DeepEqual(o, wantGateway) {
+		t.Errorf("gateway: %+v\nwant %+v", o, wantGateway)
+	}
+}
+
+// No key is parsed and ignored: each changes what the service is made with.
+func TestEveryKeyHasAnEffect(t *testing.T) {
+	t.Parallel()
+	candidates := []string{
+		"2", "true", "debug", "latest", "json", "3s", "1h", "2MiB", "9MiB", "h.example:7", "https://a.example", "/p", "X-User", "name",
+	}
+	for _, service := range []config.Service{config.ServiceManager, config.ServiceGateway} {
+		before, logBefore, err := loadOptions(service)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range config.Keys(service) {
+			t.Run(string(service)+" "+k.Path, func(t *testing.T) {
+				t.Parallel()
+				var errs []error
+				for _, value := range candidates {
+					after, logAfter, err := loadOptions(service, k.Path+"="+value)
+					if err != nil {
+						errs = append(errs, err)
+						continue
+					}
+					if !reflect.DeepEqual(before, after) || logBefore != logAfter {
+						return
+					}
+				}
+				t.Errorf("no value changes anything; refused were:\n%v", errors.Join(errs...))
+			})
+		}
+	}
+}
+
+// What a configuration allows, the packages allow: its bounds are within theirs.
+func TestBoundsAgree(t *testing.T) {
+	t.Parallel()
+	span := regexp.MustCompile(`^from (\S+) to (\S+)$`)
+	for _, service := range []config.Service{config.ServiceManager, config.ServiceGateway} {
+		for _, k := range config.Keys(service) {
+			m := span.FindStringSubmatch(k.Values)
+			if m == nil {
+				continue
+			}
+			for _, value := range m[1:] {
+				t.Run(fmt.Sprintf("%s %s %s", service, k.Path, value), func(t *testing.T) {
+					t.Parallel()
+					o, _, err := loadOptions(service, k.Path+"="+value)
+					if err != nil {
+						// At its bound a key may not suit another's default.
+						if !strings.Contains(err.Error(), "must be at least") {
+							t.Error(err)
+						}
+						return
+					}
+					switch o := o.(type) {
+					case manager.Options:
+						err = o.Validate()
+					case gateway.Options:
+						err = o.Validate()
+					default:
+						t.Fatalf("options are a %T", o)
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	}
+}

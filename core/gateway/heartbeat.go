@@ -40,6 +40,9 @@ func (g *Gateway) heartbeatLoop(ctx context.Context) {
 // beat looks after one connection. One with a backlog gets no ping, which could
 // only wait behind it: the backlog has a bound of its own.
 func (t *FireTower) beat(ping, text []byte, deadline int64) {
+	if !t.running.Load() {
+		return // the application still sets its handlers
+	}
 	if t.lastSeen.Load() < deadline {
 		if h := t.handlers.readTimeout; h != nil && t.open() {
 			h(t)

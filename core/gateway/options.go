@@ -60,6 +60,10 @@ type Limits struct {
 	// PendingBytes bounds what waits to be written to one connection, beyond
 	// what its socket holds, in bytes. Default 1 MiB.
 	PendingBytes int
+	// SocketBytes bounds what the kernel holds for a connection and has not sent,
+	// in bytes (TCP_NOTSENT_LOWAT, Linux); 0 leaves it to the kernel, which lets it
+	// grow to megabytes before a slow client is felt. Default 128 KiB.
+	SocketBytes int
 	// PendingAge bounds how long the oldest waiting message may wait. Default 10s.
 	PendingAge time.Duration
 }
@@ -166,6 +170,7 @@ func DefaultOptions() Options {
 			MaxTopicsPerConn: 128,
 			MaxTopicBytes:    255,
 			PendingBytes:     1 << 20,
+			SocketBytes:      128 << 10,
 			PendingAge:       10 * time.Second,
 		},
 		SlowPolicy:       SlowDisconnect,
@@ -211,6 +216,7 @@ func (o *Options) Validate() error {
 	atLeast("limits.maxTopicBytes", o.Limits.MaxTopicBytes, 1)
 	atLeast("limits.maxConnections", o.Limits.MaxConnections, 0)
 	atLeast("limits.pendingBytes", o.Limits.PendingBytes, 1024)
+	atLeast("limits.socketBytes", o.Limits.SocketBytes, 0)
 	positive("limits.pendingAge", o.Limits.PendingAge)
 	atLeast("joinBytes", o.JoinBytes, 1)
 	atLeast("linkQueueBytes", o.LinkQueueBytes, o.Limits.MaxFrameBytes)

@@ -3,6 +3,8 @@ package gateway
 import (
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // rawSend makes one send(2) that never waits, without telling the scheduler:
@@ -26,6 +28,12 @@ func rawSend(fd int, b []byte) (int, syscall.Errno) {
 			return 0, errno
 		}
 	}
+}
+
+// limitUnsent bounds what the kernel takes for a connection beyond what it can
+// send (TCP_NOTSENT_LOWAT, tcp(7)). A socket that is none of TCP's has no such bound.
+func limitUnsent(fd, bytes int) {
+	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
 }
 
 // rawDescriptor returns the descriptor of a TCP or Unix connection, or -1 when

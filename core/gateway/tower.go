@@ -98,6 +98,9 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 	if t.clientID == "" {
 		t.clientID = fmt.Sprintf("%s-%d", g.opts.ClusterID, t.id)
 	}
+	if n := g.opts.Limits.SocketBytes; n > 0 && t.fd >= 0 {
+		limitUnsent(t.fd, n)
+	}
 	t.lastSeen.Store(g.clock.now())
 	ws.SetReadLimit(int64(g.opts.Limits.MaxFrameBytes))
 	ws.SetPingHandler(t.onPing)

@@ -220,7 +220,7 @@ func (m *TowerManager) OfflineTopicByUserID(topicName, userID string) int {
 func (m *TowerManager) OfflineUser(userID string) int {
 	towers := m.ofUser(userID)
 	for _, t := range towers {
-		t.Close(protocol.CloseKicked, "kicked")
+		t.shut(protocol.CloseKicked, "kicked", DisconnectKicked)
 	}
 	return len(towers)
 }

@@ -1,0 +1,168 @@
+package gateway
+
+import "time"
+
+// The tests' view of the inside.
+
+// Backoff draws the waits of a redial.
+func Backoff(least, most int64, n int) []int64 {
+	b := newBackoff(time.Duration(least), time.Duration(most))
+	waits := make([]int64, n)
+	for i := range waits {
+		waits[i] = int64(b.next())
+	}
+	return waits
+}
+
+// TopicIndex is the index of subscriptions with a stand-in for connections.
+type TopicIndex struct {
+	x      *topicIndex
+	towers []*FireTower
+}
+
+// NewTopicIndex makes an index for n connections over buckets.
+func NewTopicIndex(n, buckets int) *TopicIndex {
+	x := &TopicIndex{x: newTopicIndex(buckets, 3)}
+	for i := range n {
+		x.towers = append(x.towers, &FireTower{id: uint64(i), proto: subprotocol(i % 2), bucket: &Bucket{index: i % buckets}})
+	}
+	return x
+}
+
+// Add subscribes connection i and returns what removes it again.
+func (x *TopicIndex) Add(i int, topic string) (remove func()) {
+	sub, _ := x.x.add(x.towers[i], topic)
+	return func() {
+		x.x.remove(sub)
+		sub.topic.shard.mu.Lock()
+		x.x.dropIfIdleLocked(sub.topic)
+		sub.topic.shard.mu.Unlock()
+	}
+}
+
+// Borrow returns the ids that the fan-out would write to, and holds the lists as
+// a consumer does until giveBack.
+func (x *TopicIndex) Borrow(topic string) (ids map[uint64]int, giveBack func()) {
+	ids = make(map[uint64]int)
+	t := x.x.find(topic)
+	if t == nil {
+		return ids, func() {}
+	}
+	var held []func()
+	for i := range t.lists {
+		l := t.lists[i].Load()
+		if l == nil {
+			continue
+		}
+		for proto := range subprotocols {
+			for _, tower := range l.borrow(proto) {
+				ids[tower.id]++
+			}
+			held = append(held, func() { l.giveBack(proto) })
+		}
+	}
+	return ids, func() {
+		for _, f := range held {
+			f()
+		}
+	}
+}
+
+// Size is how many topics and subscriptions there are.
+func (x *TopicIndex) Size() (topics, subscriptions int64) { return x.x.size.Load(), x.x.subs.Load() }
+
+// Backlog runs the slow-consumer queue alone.
+type Backlog struct {
+	b backlog
+	t map[string]*topic
+}
+
+// Append adds a frame; an empty topic is a frame that is no push.
+func (b *Backlog) Append(topicName string, data []byte, begun bool) {
+	if b.t == nil {
+		b.t = make(map[string]*topic)
+	}
+	var t *topic
+	if topicName != "" {
+		if t = b.t[topicName]; t == nil {
+			t = &topic{name: topicName}
+			b.t[topicName] = t
+		}
+	}
+	b.b.append(entry{data: data, topic: t, begun: begun})
+}
+
+// InFlight marks the first n frames as being written.
+func (b *Backlog) InFlight(n int) { b.b.inFlight = n }
+
+// Advance, DropOldest, DropTopic and Truncate call the queue's own.
+func (b *Backlog) Advance(n int) int { return b.b.advance(n) }
+
+// DropOldest makes room.
+func (b *Backlog) DropOldest(size, maxBytes, maxMessages int) (int, bool) {
+	return b.b.dropOldest(size, maxBytes, maxMessages)
+}
+
+// DropTopic drops a topic's frames.
+func (b *Backlog) DropTopic(name string) int { return b.b.dropTopic(b.t[name]) }
+
+// Truncate drops all that has not begun.
+func (b *Backlog) Truncate() int { return b.b.truncate() }
+
+// Frames are what waits, with bytes and messages as counted.
+func (b *Backlog) Frames() (frames []string, bytes, messages int) {
+	for _, e := range b.b.entries[b.b.head:] {
+		frames = append(frames, string(e.data))
+	}
+	return frames, b.b.bytes, b.b.messages
+}
+
+// Lane is one consumer's queue.
+type Lane struct{ l *lane }
+
+// NewLane makes a queue that hands out at most take items at once.
+func NewLane(take int) *Lane {
+	l := &lane{take: take}
+	l.filled.L = &l.mu
+	return &Lane{l}
+}
+
+// Push and Next go through the queue with a topic as the payload.
+func (l *Lane) Push(topic string) { l.l.push(item{push: &push{topic: topic}}) }
+
+// Close ends the queue.
+func (l *Lane) Close() { l.l.close() }
+
+// Next returns what a consumer takes at once.
+func (l *Lane) Next() []string {
+	var topics []string
+	for _, it := range l.l.next(nil) {
+		topics = append(topics, it.push.topic)
+	}
+	return topics
+}
+
+// FanOut is a consumer's write of one topic's messages to connections.
+type FanOut struct {
+	w    batchWriter
+	list *subscriberList
+	t    []*push
+}
+
+// NewFanOut prepares delivering messages of data to the subscribers of a topic
+// in the first Bucket.
+func NewFanOut(g *Gateway, topicName string, data []byte, messages int) *FanOut {
+	f := &FanOut{w: batchWriter{joinBytes: g.opts.JoinBytes, metrics: g.metrics}}
+	f.list = g.towers.index.find(topicName).lists[0].Load()
+	for range messages {
+		f.t = append(f.t, &push{topic: topicName, data: data})
+	}
+	return f
+}
+
+// Deliver writes the messages once to every subscriber.
+func (f *FanOut) Deliver() {
+	f.list.pending = append(f.list.pending[:0], f.t...)
+	f.w.deliver(f.list)
+	f.list.pending = f.list.pending[:0]
+}

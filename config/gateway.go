@@ -69,6 +69,8 @@ type SlowConsumer struct {
 	// PendingBytes and PendingAge bound a connection's backlog.
 	PendingBytes int
 	PendingAge   time.Duration
+	// SocketBytes bounds what the kernel holds for a connection.
+	SocketBytes int
 }
 
 // GatewayLink is the gateway's side of the link to the manager.
@@ -192,7 +194,7 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "How many topics one connection may subscribe to.",
 		},
 		{
-			path: "limits.maxTopicBytes", kind: KindSize, def: "255B", to: &c.Limits.MaxTopicBytes, lo: 1, hi: 64 * kib,
+			path: "limits.maxTopicBytes", kind: KindSize, def: "255B", to: &c.Limits.MaxTopicBytes, lo: 1, hi: 2 * kib,
 			doc: "The longest name of a topic.",
 		},
 		{
@@ -212,6 +214,11 @@ func gatewayKeys(c *Gateway) []*key {
 		{
 			path: "slowConsumer.pendingAge", kind: KindDuration, def: "10s", to: &c.SlowConsumer.PendingAge, lo: ms, hi: hr,
 			doc: "How long the oldest waiting message may wait.",
+		},
+		{
+			path: "slowConsumer.socketBytes", kind: KindSize, def: "128KiB", to: &c.SlowConsumer.SocketBytes, lo: 0, hi: gib,
+			doc: "How many bytes the kernel may hold for one connection and not have sent (TCP_NOTSENT_LOWAT); 0B leaves it to the " +
+				"kernel, which lets it grow to megabytes before a slow client is felt.",
 		},
 		{
 			path: "link.heartbeat", kind: KindDuration, def: "5s", to: &c.Link.Heartbeat, lo: 10 * ms, hi: hr,

@@ -108,7 +108,7 @@ func managerKeys(c *Manager) []*key {
 			doc: "The largest packet on a link, and with it the largest message.",
 		},
 		{
-			path: "limits.maxTopicBytes", kind: KindSize, def: "1KiB", to: &c.Limits.MaxTopicBytes, lo: 1, hi: 64 * kib,
+			path: "limits.maxTopicBytes", kind: KindSize, def: "1KiB", to: &c.Limits.MaxTopicBytes, lo: 1, hi: 2 * kib,
 			doc: "The longest name of a topic.",
 		},
 		{

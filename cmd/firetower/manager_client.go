@@ -100,7 +100,7 @@ type callError struct {
 func (e *callError) Error() string {
 	msg := e.status.Message()
 	// gRPC wraps what the socket said; that is the part that tells something.
-	if _, inner, ok := strings.Cut(msg, "error while dialing: "); ok {
+	if _, inner, ok := strings.Cut(msg, "while dialing: "); ok {
 		msg = strings.TrimSuffix(inner, `"`)
 	}
 	if e.status.Code() == codes.DeadlineExceeded {

@@ -119,7 +119,7 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.Limits = gateway.Limits{
 		MaxFrameBytes: c.Limits.MaxFrameBytes, MaxTopicsPerConn: c.Limits.MaxTopicsPerConn,
 		MaxTopicBytes: c.Limits.MaxTopicBytes, MaxConnections: c.Limits.MaxConnections,
-		PendingBytes: c.SlowConsumer.PendingBytes, PendingAge: c.SlowConsumer.PendingAge,
+		PendingBytes: c.SlowConsumer.PendingBytes, SocketBytes: c.SlowConsumer.SocketBytes, PendingAge: c.SlowConsumer.PendingAge,
 	}
 	o.SlowPolicy = gateway.SlowPolicy(c.SlowConsumer.Policy)
 	o.AllowedOrigins = c.Gateway.Origins

@@ -194,14 +194,17 @@ func checkReader(stream []byte, cuts []byte, limit int) string {
 				return fmt.Sprintf("packet %d: raw %s is not what came", len(got), brief(raw))
 			}
 			rest = rest[len(raw):]
-			kept := p
-			kept.Body = slices.Clone(p.Body)
-			got = append(got, kept)
-			// The packet is the caller's: whatever is done to it, what follows stays whole.
-			for i := range raw {
-				raw[i] = 0xff
+			// The packet is the caller's. Every other one is kept as it is, and must still be
+			// whole at the end; whatever is done to the rest, what follows stays whole.
+			if kept := len(got)%2 == 0; !kept {
+				body := slices.Clone(p.Body)
+				_ = append(p.Body, "FireHeader"...)
+				for i := range raw {
+					raw[i] = 0xff
+				}
+				p.Body = body
 			}
-			_ = append(p.Body, "FireHeader"...)
+			got = append(got, p)
 		}
 		if len(got) != len(want) {
 			return fmt.Sprintf("%d packets, want %d", len(got), len(want))

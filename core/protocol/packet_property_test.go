@@ -106,7 +106,7 @@ func TestPropertyMemoryIsBounded(t *testing.T) {
 }
 
 func TestPropertyLargePackets(t *testing.T) {
-	n := 40
+	n := 20
 	if testing.Short() {
 		n = 8
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -154,6 +155,13 @@ func TestU4_03_AnyLengthIsAnErrorAndNoPanic(t *testing.T) {
 			}
 			if _, _, err := protocol.Depack(b, 1<<20); !errors.Is(err, row.want) {
 				t.Fatalf("got %v, want %v", err, row.want)
+			}
+			// What the length alone tells is told before the payload has come, and a limit
+			// above what the field can say changes nothing.
+			for _, limit := range []int{1 << 20, math.MaxInt} {
+				if finding := checkDepack(b[:protocol.HeaderSize], limit); finding != "" {
+					t.Fatal(finding)
+				}
 			}
 		})
 	}
@@ -381,6 +389,8 @@ func TestReaderTellsHowAStreamEnds(t *testing.T) {
 	}{
 		{"nothing", bytes.NewReader(nil), io.EOF},
 		{"between packets", bytes.NewReader(whole), io.EOF},
+		{"between packets, told beside the last bytes", iotest.DataErrReader(bytes.NewReader(whole)), io.EOF},
+		{"in a packet, told beside the last bytes", iotest.DataErrReader(bytes.NewReader(whole[:20])), io.ErrUnexpectedEOF},
 		{"in the magic", bytes.NewReader(whole[:4]), io.ErrUnexpectedEOF},
 		{"in the length", bytes.NewReader(whole[:12]), io.ErrUnexpectedEOF},
 		{"in the header line", bytes.NewReader(whole[:18]), io.ErrUnexpectedEOF},

@@ -182,7 +182,7 @@ func checkRequest(frame []byte, lim protocol.RequestLimits) string {
 		var refused *protocol.RequestError
 		switch {
 		case err == nil && want.code != "":
-			return fmt.Sprintf("accepted as %+v, want %s", got, want.code)
+			return fmt.Sprintf("accepted as %q %q id %q data %q, want %s", got.Type, got.Topics, got.ID, got.Data, want.code)
 		case err != nil && !errors.As(err, &refused):
 			return fmt.Sprintf("error is a %T", err)
 		case err != nil && (refused.Code != want.code || refused.Close != want.close):
@@ -192,6 +192,9 @@ func checkRequest(frame []byte, lim protocol.RequestLimits) string {
 		}
 		if diff := requestDiff(got, want.req); diff != "" {
 			return diff
+		}
+		if len(got.Data) != cap(got.Data) {
+			return fmt.Sprintf("data of %d bytes has capacity %d", len(got.Data), cap(got.Data))
 		}
 		// The strings are the caller's, whatever becomes of the frame.
 		clear(input)

@@ -19,8 +19,8 @@ var (
 	// stringPieces stand inside of a JSON string; most may.
 	stringPieces = []string{
 		"a", ",", "b", "/", "é", "火", "😀", " ", "\\n", "\\\"", "\\\\", "\\/", "\\u0061", "\\u706B", "\\u0000", "\\u00a0",
-		"\\ud83d\\ude00", "\\ud83d", "\\ude00", "\\uD83D\\u0061", "\\\\ud83d", "\ufffd", "\\ufffd",
-		"\xff", "\xe7\x81", "\xed\xa0\x80", "\n", "\x00", "\x7f", "\\x", "\\u12", "\\u00g0", "\\", "\"", strings.Repeat("t", 250),
+		"\\ud83d\\ude00", "\\ud83d", "\\ude00", "\\udfff", "\\ud83d\\ue000", "\\uD83D\\u0061", "\\\\ud83d", "\ufffd", "\\ufffd",
+		"\xff", "\xe7\x81", "\xed\xa0\x80", "\n", "\x00", "\x7f", "\\x", "\\u12", "\\u00g0", "\\u00G0", "\\", "\"", strings.Repeat("t", 250),
 	}
 	// goodPieces are those of which topics are made.
 	goodPieces = []string{"a", "a,b", "x,y,z", ",", "/", "é", "火", "😀", "\\u0061", "\\ud83d\\ude00", "\\/", "-"}
@@ -31,7 +31,7 @@ var (
 	dataValues = []string{
 		`1`, `null`, `true`, `"text"`, `{}`, `[]`, `-0.5e+10`, `{"a":[1,{"b":null}]}`, ` [ 1 , 2 ] `, `{"a":1,"a":2}`,
 		`"\ud83d"`, `01`, `-`, `1.`, `.5`, `1e`, `+1`, `tru`, `nul`, `NaN`, `{"a"}`, `{"a":}`, `[1,]`, `{,}`, `'a'`,
-		`[[[[[[[[]]]]]]]]`, strings.Repeat("[", 70), nested("[", "]", 62), nested(`{"a":`, "1}", 3), nested("[", "]", 64),
+		`[[[[[[[[]]]]]]]]`, strings.Repeat("[", 70), arrays(62), objects(3), objects(63), arrays(64), objects(64),
 	}
 	keyValues = []string{`"other"`, `"type"`, `"topic"`, `"data"`, `"id"`, `"t\u0079pe"`, `"Type"`, `""`, `"\ud800"`, `type`, `1`, `null`}
 	soup      = append([]string{

@@ -11,9 +11,10 @@ import (
 	"firetower/core/protocol"
 )
 
-func nested(begin, end string, n int) string {
-	return strings.Repeat(begin, n) + strings.Repeat(end, n)
-}
+// arrays and objects return JSON nested n levels deep.
+func arrays(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+
+func objects(n int) string { return strings.Repeat(`{"a":`, n-1) + "{}" + strings.Repeat("}", n-1) }
 
 // What a frame may do to a connection is an error of that connection, typed; and to the process, nothing.
 func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
@@ -56,6 +57,7 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 		{"half a word", `{"type":"publish","topic":"a","data":tru}`, protocol.CodeBadRequest, closes},
 		{"LF in a string", "{\"type\":\"publish\",\"topic\":\"a\",\"data\":\"\n\"}", protocol.CodeBadRequest, closes},
 		{"unknown escape", `{"type":"publish","topic":"a","data":"\x"}`, protocol.CodeBadRequest, closes},
+		{"escape that is not hexadecimal", `{"type":"publish","topic":"a","data":"\u00G0"}`, protocol.CodeBadRequest, closes},
 		{"half an escape", `{"type":"publish","topic":"a","data":"\u12"}`, protocol.CodeBadRequest, closes},
 		{"backslash at the end", `{"type":"publish","topic":"a","data":"\`, protocol.CodeBadRequest, closes},
 		{"byte order mark", "\ufeff{}", protocol.CodeBadRequest, closes},
@@ -63,8 +65,8 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 		{"invalid UTF-8 in a key", "{\"\xff\":1}", protocol.CodeBadRequest, closes},
 		{"half of a UTF-8 character", "{\"type\":\"publish\",\"topic\":\"a\",\"data\":\"\xe7\x81\"}", protocol.CodeBadRequest, closes},
 		{"UTF-8 of a surrogate", "{\"type\":\"publish\",\"topic\":\"a\",\"data\":\"\xed\xa0\x80\"}", protocol.CodeBadRequest, closes},
-		{"arrays nested too deeply", `{"type":"publish","topic":"a","data":` + nested("[", "]", 64) + `}`, protocol.CodeBadRequest, closes},
-		{"objects nested too deeply", `{"type":"publish","topic":"a","data":` + nested(`{"a":`, "}", 64) + `}`, protocol.CodeBadRequest, closes},
+		{"arrays nested too deeply", `{"type":"publish","topic":"a","data":` + arrays(64) + `}`, protocol.CodeBadRequest, closes},
+		{"objects nested too deeply", `{"type":"publish","topic":"a","data":` + objects(64) + `}`, protocol.CodeBadRequest, closes},
 		{"65,536 brackets", strings.Repeat("[", 1<<16), protocol.CodeBadRequest, closes},
 		{"65,536 open objects", strings.Repeat(`{"a":`, 1<<16), protocol.CodeBadRequest, closes},
 		{"65,536 open arrays in data", `{"data":` + strings.Repeat("[", 1<<16), protocol.CodeBadRequest, closes},
@@ -88,6 +90,8 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 		{"data missing", `{"type":"publish","topic":"a"}`, protocol.CodeBadRequest, goesOn},
 		{"lone surrogate in topic", `{"type":"subscribe","topic":"a\ud83d"}`, protocol.CodeBadRequest, goesOn},
 		{"surrogates in the wrong order", `{"type":"subscribe","topic":"\ude00\ud83d"}`, protocol.CodeBadRequest, goesOn},
+		{"last surrogate alone", `{"type":"subscribe","topic":"a\udfff"}`, protocol.CodeBadRequest, goesOn},
+		{"first half and what is no surrogate", `{"type":"subscribe","topic":"\ud83d\ue000"}`, protocol.CodeBadRequest, goesOn},
 		{"lone surrogate in id", `{"type":"subscribe","topic":"a","id":"\udc00"}`, protocol.CodeBadRequest, goesOn},
 		{"lone surrogate in type", `{"type":"subscribe\ud800","topic":"a"}`, protocol.CodeBadRequest, goesOn},
 
@@ -126,7 +130,7 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 }
 
 func TestRequestsThatAreGood(t *testing.T) {
-	deepest := nested("[", "]", 63)
+	deepest := arrays(63)
 	for _, row := range []struct {
 		name, frame string
 		want        protocol.Request
@@ -144,11 +148,13 @@ func TestRequestsThatAreGood(t *testing.T) {
 		{"half a pair in data stays there", `{"type":"publish","topic":"a","data":"\ud83d"}`, protocol.Request{Type: protocol.PublishRequest, Topics: []string{"a"}, Data: json.RawMessage(`"\ud83d"`)}},
 		{"keys may come twice in data", `{"type":"publish","topic":"a","data":{"a":1,"a":2}}`, protocol.Request{Type: protocol.PublishRequest, Topics: []string{"a"}, Data: json.RawMessage(`{"a":1,"a":2}`)}},
 		{"as deep as may be", `{"type":"publish","topic":"a","data":` + deepest + `}`, protocol.Request{Type: protocol.PublishRequest, Topics: []string{"a"}, Data: json.RawMessage(deepest)}},
+		{"as deep as may be, of objects", `{"type":"publish","topic":"a","data":` + objects(63) + `}`, protocol.Request{Type: protocol.PublishRequest, Topics: []string{"a"}, Data: json.RawMessage(objects(63))}},
 		{"id", `{"type":"subscribe","topic":"a","id":"7"}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"a"}, ID: "7", HasID: true}},
 		{"id of 128 bytes", `{"type":"subscribe","topic":"a","id":"` + strings.Repeat("1", 128) + `"}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"a"}, ID: strings.Repeat("1", 128), HasID: true}},
 		{"empty id is none", `{"type":"subscribe","topic":"a","id":""}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"a"}}},
 		{"null id is none", `{"type":"subscribe","topic":"a","id":null}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"a"}}},
 		{"members that nobody knows", `{"v":2,"type":"subscribe","Topic":"x","topic":"a","v":[null]}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"a"}}},
+		{"not quite surrogates", `{"type":"subscribe","topic":"\ud7ff\ue000"}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"\ud7ff\ue000"}}},
 		{"keys and values escaped", `{"t\u0079pe":"sub\u0073cribe","topic":"\u706b,\ud83d\ude00,\/"}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"火", "😀", "/"}}},
 		{"UTF-8 topic", `{"type":"subscribe","topic":"烽火台"}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"烽火台"}}},
 		{"topic of 255 bytes", `{"type":"subscribe","topic":"` + strings.Repeat("t", 255) + `"}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{strings.Repeat("t", 255)}}},
@@ -255,8 +261,8 @@ func TestU4_41_PushNamesTopicAndKeepsBytes(t *testing.T) {
 		{"JSON but for one byte", "a", "\"\xff\"", `{"type":"publish","topic":"a","data":"Iv8i","encoding":"base64"}`},
 		{"topic with quotes", `"a\`, `1`, `{"type":"publish","topic":"\"a\\","data":1}`},
 		{"topic that is not UTF-8", "\xb7a", `1`, `{"type":"publish","topic":"�a","data":1}`},
-		{"63 levels", "a", nested("[", "]", 63), `{"type":"publish","topic":"a","data":` + nested("[", "]", 63) + `}`},
-		{"64 levels", "a", nested("[", "]", 64), `{"type":"publish","topic":"a","data":"` + nested("[", "]", 64) + `","encoding":"text"}`},
+		{"63 levels", "a", arrays(63), `{"type":"publish","topic":"a","data":` + arrays(63) + `}`},
+		{"64 levels", "a", arrays(64), `{"type":"publish","topic":"a","data":"` + arrays(64) + `","encoding":"text"}`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if finding := checkPush(row.topic, []byte(row.data)); finding != "" {
@@ -337,7 +343,7 @@ func TestCloseCodes(t *testing.T) {
 
 // A request's data may be published and pushed: what comes in as JSON goes out as the same JSON.
 func TestPublishedDataIsPushedAsItWasWritten(t *testing.T) {
-	for _, data := range []string{`{"a": [1, 2.0e5, "\u00e9\ud83d\ude00"]}`, `"\ud83d"`, `null`, `""`, nested("[", "]", 63)} {
+	for _, data := range []string{`{"a": [1, 2.0e5, "\u00e9\ud83d\ude00"]}`, `"\ud83d"`, `null`, `""`, arrays(63)} {
 		req, err := protocol.ParseRequest([]byte(`{"type":"publish","topic":"a","data":`+data+`}`), protocol.RequestLimits{})
 		if err != nil {
 			t.Fatal(err)

@@ -46,9 +46,9 @@ type membership struct {
 // topic is who listens, and, between two batches, what they will be sent.
 type topic struct {
 	name    string
-	members []*client
-	joined  []byte // frames that wait for the end of the batch
-	count   int    // how many
+	members []int32 // descriptors, and nothing else: what delivering to them touches is compact
+	joined  []byte  // frames that wait for the end of the batch
+	count   int     // how many
 }
 
 const (
@@ -345,30 +345,39 @@ func (f *floor) deliverJoined(t *topic) {
 // deliver writes the same bytes, which hold count messages, to every member.
 func (f *floor) deliver(t *topic, frames []byte, count int) {
 	var delivered, writes int64
-	for _, c := range t.members {
-		if c.doomed {
+	for _, fd := range t.members {
+		// A member that is doomed still has its descriptor until the end of the batch.
+		writes++
+		n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&frames[0])), uintptr(len(frames)))
+		if errno != 0 || int(n) != len(frames) {
+			f.refused(f.clients[fd], errno)
 			continue
 		}
-		writes++
-		if f.write(c, frames) {
-			delivered += int64(count)
-		}
+		delivered += int64(count)
 	}
 	f.counters.delivered.Add(delivered)
 	f.counters.writes.Add(writes)
 }
 
-// write sends b at once or ends the client: there are no queues here.
+// write sends b at once or ends the client.
 func (f *floor) write(c *client, b []byte) bool {
 	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	if errno == 0 && int(n) == len(b) {
 		return true
 	}
+	f.refused(c, errno)
+	return false
+}
+
+// refused ends a client whose socket did not take all of a write: there are no queues here.
+func (f *floor) refused(c *client, errno unix.Errno) {
+	if c.doomed {
+		return
+	}
 	if errno == 0 || errno == unix.EAGAIN {
 		f.counters.slow.Add(1)
 	}
 	f.doom(c)
-	return false
 }
 
 func (f *floor) doom(c *client) {
@@ -406,7 +415,7 @@ func (f *floor) join(c *client, name string) error {
 		}
 	}
 	c.topics = append(c.topics, membership{topic: t, at: len(t.members)})
-	t.members = append(t.members, c)
+	t.members = append(t.members, int32(c.fd))
 	return nil
 }
 
@@ -417,14 +426,15 @@ func (f *floor) leave(c *client, name string) {
 			continue
 		}
 		t := m.topic
-		last := t.members[len(t.members)-1]
-		t.members[m.at] = last
-		for j := range last.topics {
-			if last.topics[j].topic == t {
-				last.topics[j].at = m.at
+		moved := t.members[len(t.members)-1]
+		t.members[m.at] = moved
+		if last := f.clients[moved]; last != c {
+			for j := range last.topics {
+				if last.topics[j].topic == t {
+					last.topics[j].at = m.at
+				}
 			}
 		}
-		t.members[len(t.members)-1] = nil
 		t.members = t.members[:len(t.members)-1]
 		c.topics = append(c.topics[:i], c.topics[i+1:]...)
 		if len(t.members) == 0 && t.count == 0 {

@@ -346,6 +346,7 @@ func (g *fakeGateway) awaitClosed() *topicpb.LinkRefuse {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			g.t.Fatal("the manager never closed the link")
 		case err != nil:
+			g.conn.Close() // the manager waits for that, so that a refusal is read before a reset
 			return refuse
 		case p.Type == protocol.RefuseKey:
 			refuse = new(topicpb.LinkRefuse)

@@ -24,7 +24,6 @@
 //	connectBucket.mu
 //	link.mu
 //	overview.mu -> relevanceShard.mu
-//	overview.mu -> connectBucket.mu
 //
 // No socket is touched under any of them.
 package manager
@@ -57,6 +56,7 @@ type Manager struct {
 	bus      *bus
 	bucket   *connectBucket
 	service  *topicService
+	overview *overview
 	metrics  *prometheus.Registry
 
 	ready    chan struct{}
@@ -90,6 +90,7 @@ func New(opt Options) (*Manager, error) {
 		metrics:  opt.Registry,
 		ready:    make(chan struct{}),
 	}
+	m.overview = &overview{registry: m.registry}
 	m.bus = &bus{registry: m.registry, counter: m.counter}
 	m.bucket = newConnectBucket(opt, m.id, m.registry, m.counter, m.bus)
 	m.service = newTopicService(opt, m.id, m.registry, m.bus, m.bucket)

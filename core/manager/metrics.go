@@ -68,8 +68,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	states := map[sessionState]int{sessionLive: 0, sessionDetached: 0}
+	seen := make(map[string]bool)
 	for _, g := range c.m.bucket.gateways() {
 		states[g.state]++
+		if seen[g.id] {
+			continue // a ClusterID that is spelled as a legacy gateway's address: one series each
+		}
+		seen[g.id] = true
 		messages, bytes := g.queue.size()
 		gauge(c.queueMessages, float64(messages), g.id)
 		gauge(c.queueBytes, float64(bytes), g.id)

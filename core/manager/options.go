@@ -17,6 +17,9 @@ import (
 const (
 	minHeartbeat   = 10 * time.Millisecond
 	minPacketBytes = 4 << 10
+	// maxTopicBytes leaves room in a packet's header line (protocol.MaxHeaderLine)
+	// for the other fields.
+	maxTopicBytes = protocol.MaxHeaderLine / 2
 )
 
 // Options configure a Manager. Start from [DefaultOptions]; New copies them.
@@ -55,8 +58,8 @@ type Options struct {
 	// MaxPacketBytes is the largest link packet, in bytes with its header, and
 	// with it the largest message. Default 8 MiB (protocol.DefaultMaxPacket).
 	MaxPacketBytes int
-	// MaxTopicBytes is the longest topic, in bytes. Default 1024; gateways
-	// commonly allow their clients less.
+	// MaxTopicBytes is the longest topic, in bytes, at most 2048. Default 1024;
+	// gateways commonly allow their clients less.
 	MaxTopicBytes int
 	// MaxTopicsPerGateway bounds the topics of one gateway. Default 4,194,304.
 	MaxTopicsPerGateway int
@@ -153,6 +156,9 @@ func (o Options) Validate() error {
 		if n.got < n.min {
 			bad(n.key, fmt.Sprintf(">= %d", n.min), n.got)
 		}
+	}
+	if o.MaxTopicBytes > maxTopicBytes {
+		bad("max_topic_bytes", fmt.Sprintf("<= %d", maxTopicBytes), o.MaxTopicBytes)
 	}
 	if o.QueueBytes >= 1 && o.QueueBytes < o.MaxPacketBytes {
 		bad("queue_bytes", fmt.Sprintf(">= max_packet_bytes (%d), or the largest message evicts every gateway", o.MaxPacketBytes), o.QueueBytes)

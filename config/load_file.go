@@ -67,6 +67,12 @@ func (ls *loaders) matchFile(l *loader, entries []fileEntry) []assignment {
 		case a.key == nil:
 			l.problem(a, "unknown key%s", ls.meant(l, e.path))
 		default:
+			if len(ls.active) > 1 && a.key.unusedInServe {
+				if e.value != a.key.def {
+					l.notices = append(l.notices, unusedNotice(a.origin, a.name))
+				}
+				continue
+			}
 			a.value = input{toml: e.value}
 			out = append(out, a)
 		}

@@ -71,8 +71,7 @@ func (ls *loaders) choose(hits []target, origin Origin, scoped func(target) stri
 		}
 		if len(ls.active) > 1 && hit.key.unusedInServe {
 			if len(hits) == 1 {
-				l.notices = append(l.notices, fmt.Sprintf("%s: %s is not used: the gateway talks to the manager of its own process",
-					origin.place(), hit.path))
+				l.notices = append(l.notices, unusedNotice(origin, hit.path))
 			}
 			continue
 		}
@@ -86,6 +85,11 @@ func (ls *loaders) choose(hits []target, origin Origin, scoped func(target) stri
 		return nil
 	}
 	return out
+}
+
+// unusedNotice tells of a key that a process with both services knows better.
+func unusedNotice(origin Origin, name string) string {
+	return fmt.Sprintf("%s: %s is not used: the gateway talks to the manager of its own process", origin.place(), name)
 }
 
 func (ls *loaders) isActive(s Service) bool { return ls.loaderFor(s) != nil }

@@ -122,7 +122,9 @@ func TestLaterSourceWins(t *testing.T) {
 	}
 }
 
-func TestRefusedFiles(t *testing.T) {
+// The older implementation ended with a nil dereference or a failed type
+// assertion on any of these (PEERS U4-44).
+func TestU4_44_WrongFilesAreRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name, file string
 		want       []string
@@ -210,6 +212,26 @@ func TestRefusedFiles(t *testing.T) {
 			_, err := config.LoadGateway(sources(tt.file, "", nil))
 			wantProblems(t, err, tt.want...)
 		})
+	}
+}
+
+// Zeroes that made the older implementations divide by zero, or their tickers
+// panic (PEERS U5-20), from any source.
+func TestU5_20_ZeroesAreRefused(t *testing.T) {
+	for _, key := range []string{
+		"bucket.Num", "bucket.CentralChanCount", "bucket.BuffChanCount", "bucket.ConsumerNum", "chanLens", "heartbeat", "link.heartbeat",
+	} {
+		for name, src := range map[string]config.Sources{
+			"flag": sources("", "", nil, key+"=0s", key+"=0"), "environment": sources("", "", []string{config.EnvName(key) + "=0"}),
+			"file": sources(key+" = 0", "", nil),
+		} {
+			if _, err := config.LoadGateway(src); err == nil {
+				t.Errorf("%s = 0 is taken from a %s", key, name)
+			}
+		}
+	}
+	if _, err := config.LoadManager(sources("", "heartbeat = 0", nil)); err == nil {
+		t.Error("a manager takes heartbeat = 0")
 	}
 }
 
@@ -434,6 +456,9 @@ func TestServe(t *testing.T) {
 			return m.GRPCAddress.Port == 0
 		}},
 		{name: "the gateway's way to the manager has no effect", env: []string{"FIRETOWER_TOPIC_SERVICE_ADDR=a:1"}, notices: 1, check: func(_ *config.Manager, g *config.Gateway) bool {
+			return g.TopicServiceAddr.Port == 6666
+		}},
+		{name: "and from a file neither", gateway: "topicServiceAddr = 'a:1'\n[grpc]\naddress = '127.0.0.1:6667'", notices: 1, check: func(_ *config.Manager, g *config.Gateway) bool {
 			return g.TopicServiceAddr.Port == 6666
 		}},
 		{name: "problems of both", gateway: "x = 1", manager: "y = 1", problems: []string{"gw.toml:1: x: unknown key", "mgr.toml:1: y: unknown key"}},

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -182,7 +184,9 @@ func TestReport(t *testing.T) {
 		{"nothing", nil, false, exitOK, ""},
 		{"nothing, interrupted", nil, true, exitOK, ""},
 		{"error", boom, false, exitError, "firetower: boom\n"},
-		{"error, interrupted", boom, true, exitInterrupted, "firetower: boom\n"},
+		{"error after an interrupt", boom, true, exitError, "firetower: boom\n"},
+		{"interrupt", fmt.Errorf("on the way: %w", &interruptedError{signal: os.Interrupt}), true, exitInterrupted, "firetower: on the way: interrupted (interrupt)\n"},
+		{"cancelled by itself", context.Canceled, false, exitError, "firetower: context canceled\n"},
 		{"usage", usagef("no"), true, exitUsage, "firetower: no\nRun 'firetower --help' for usage.\n"},
 		{"coded", withExitCode(exitThreshold, boom), true, exitThreshold, "firetower: boom\n"},
 		{"coded, all said", withExitCode(exitRegression, nil), false, exitRegression, ""},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -109,7 +110,7 @@ func report(g *globalState, cmd *cobra.Command, err error, interrupted bool) int
 		}
 	case errors.As(err, &usage):
 		code = exitUsage
-	case interrupted:
+	case interrupted && errors.Is(err, context.Canceled):
 		code = exitInterrupted
 	}
 	text := fmt.Sprintf("%s: %v\n", cmd.CommandPath(), err)

@@ -215,7 +215,7 @@ func startChild(t *testing.T, args ...string) *child {
 	c := &child{cmd: exec.CommandContext(ctx, binaryPath, args...), stderr: &output{}, ended: make(chan error, 1)}
 	c.cmd.Stderr = c.stderr
 	c.cmd.Env = append(os.Environ(), "FIRETOWER_TEST_PARENT="+t.Name())
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	c.cmd.SysProcAttr = diesWithParent()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -60,8 +60,8 @@ func check(p Packet) error {
 	}
 	if line := lineSize(p); line > MaxHeaderLine {
 		field, value := longestField(p)
-		return fieldError(field, value, fmt.Sprintf("header line of %d bytes is too long, at most %d with this field's %d",
-			line, MaxHeaderLine, len(value)))
+		return fieldError(field, value, fmt.Sprintf("makes, with %d bytes, a header line of %d, at most %d",
+			len(value), line, MaxHeaderLine))
 	}
 	if size := PacketSize(p); size-HeaderSize > maxLength {
 		return fmt.Errorf("%w: %d bytes do not fit the length field", ErrPacketTooLarge, size)
@@ -72,13 +72,14 @@ func check(p Packet) error {
 // checkField returns error and not *FieldError: a nil pointer in an error is not nil.
 func checkField(field, value string) error {
 	if i := badByte(value); i >= 0 {
-		return fieldError(field, value, fmt.Sprintf("must not contain space or control characters, has 0x%02x at byte %d", value[i], i))
+		return fieldError(field, value,
+			fmt.Sprintf("must not contain space or control characters, has 0x%02x at byte %d", value[i], i))
 	}
 	return nil
 }
 
 // badByte returns where s holds a byte that no header field may hold, or -1.
-func badByte[T string | []byte](s T) int {
+func badByte(s string) int {
 	for i := 0; i < len(s); i++ {
 		if s[i] <= ' ' || s[i] == 0x7f {
 			return i

@@ -402,6 +402,8 @@ func TestReaderTellsHowAStreamEnds(t *testing.T) {
 		{"source fails", io.MultiReader(bytes.NewReader(whole), iotest.ErrReader(broken)), broken},
 		{"source fails in a packet", io.MultiReader(bytes.NewReader(whole[:20]), iotest.ErrReader(broken)), broken},
 		{"source fails in a large packet", io.MultiReader(bytes.NewReader(large[:1<<16]), iotest.ErrReader(broken)), broken},
+		{"source fails beside the last bytes", &onceReader{b: whole, err: broken}, broken},
+		{"source fails beside bytes of a large packet", &onceReader{b: large[:1<<16], err: broken}, broken},
 		{"source returns nothing for ever", emptyReader{}, io.ErrNoProgress},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -415,6 +417,21 @@ func TestReaderTellsHowAStreamEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// onceReader returns bytes and an error together, and after that nothing that ends.
+type onceReader struct {
+	b   []byte
+	err error
+}
+
+func (o *onceReader) Read(b []byte) (int, error) {
+	n := copy(b, o.b)
+	o.b = o.b[n:]
+	if n == 0 {
+		return 0, nil
+	}
+	return n, o.err
 }
 
 type emptyReader struct{}

@@ -32,7 +32,9 @@ type Reader struct {
 	buf   []byte
 	// buf[from:to] has been read and not been used.
 	from, to int
-	err      error
+	// srcErr is an error that the source returned beside the last bytes in the buffer.
+	srcErr error
+	err    error // final, and what every call returns from then on
 }
 
 // NewReader returns a Reader of src that accepts packets up to limit bytes, magic
@@ -102,22 +104,16 @@ func (r *Reader) readFrame() ([]byte, error) {
 
 // fill reads once, after making room for it at the end of the buffer.
 func (r *Reader) fill() error {
-	switch {
-	case r.from == r.to:
-		r.from, r.to = 0, 0
-	case r.to == len(r.buf):
-		// Full, and yet the packet is not whole: move its beginning to the front.
+	if r.from > 0 {
+		// The beginning of a packet moves to the front, once for a packet at most.
 		r.to = copy(r.buf, r.buf[r.from:r.to])
 		r.from = 0
 	}
 	n, err := r.readSome(r.buf[r.to:])
+	if errors.Is(err, io.EOF) && r.to > 0 {
+		err = midPacket(r.to)
+	}
 	r.to += n
-	if n > 0 {
-		return nil // an error that came with bytes comes again without them
-	}
-	if errors.Is(err, io.EOF) && r.from < r.to {
-		return midPacket(r.to - r.from)
-	}
 	return err
 }
 
@@ -129,13 +125,13 @@ func (r *Reader) readLarge(size int) ([]byte, error) {
 	for {
 		for have < len(raw) {
 			n, err := r.readSome(raw[have:])
-			have += n
-			if n == 0 {
-				if errors.Is(err, io.EOF) {
-					err = midPacket(have)
-				}
+			if errors.Is(err, io.EOF) {
+				err = midPacket(have)
+			}
+			if err != nil {
 				return nil, err
 			}
+			have += n
 		}
 		if have == size {
 			return raw, nil
@@ -146,12 +142,19 @@ func (r *Reader) readLarge(size int) ([]byte, error) {
 	}
 }
 
-// readSome reads into b until there is a byte or an error.
+// readSome reads at least one byte, or returns 0 and why not.
 func (r *Reader) readSome(b []byte) (int, error) {
+	if r.srcErr != nil {
+		return 0, r.srcErr
+	}
 	for range maxEmptyReads {
 		n, err := r.src.Read(b)
-		if n > 0 || err != nil {
-			return n, err
+		if n > 0 {
+			r.srcErr = err // the bytes first
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 	return 0, io.ErrNoProgress

@@ -38,7 +38,8 @@ func topicFault(topic string, limit int) *FieldError {
 		case c == utf8.RuneError && !isReplacement(topic[i:]):
 			return fieldError("topic", topic, fmt.Sprintf("must be UTF-8, is not at byte %d", i))
 		case c == ',' || unicode.IsControl(c) || unicode.IsSpace(c):
-			return fieldError("topic", topic, fmt.Sprintf("must not contain comma, space or control characters, has %U at byte %d", c, i))
+			return fieldError("topic", topic,
+				fmt.Sprintf("must not contain comma, space or control characters, has %U at byte %d", c, i))
 		}
 	}
 	return nil

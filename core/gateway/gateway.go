@@ -34,7 +34,9 @@ type Gateway struct {
 	registrar     *registrar
 	link          *link            // nil when the gateway runs alone
 	grpc          *grpc.ClientConn // nil when the gateway runs alone
+	poller        *poller          // nil where connections have goroutines
 	upgrader      websocket.Upgrader
+	pollUpgrader  websocket.Upgrader
 	requestLimits protocol.RequestLimits
 	readBuffers   readBuffers
 	connIDs       atomic.Uint64
@@ -96,7 +98,15 @@ func New(o Options) (*Gateway, error) {
 	if err := g.registry.Register(newCollector(g)); err != nil {
 		return nil, fmt.Errorf("gateway: metrics: %w", err)
 	}
-	g.upgrader = g.newUpgrader()
+	poller, err := newPoller()
+	switch {
+	case err == nil:
+		g.poller = poller
+	case !errors.Is(err, errors.ErrUnsupported):
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	g.upgrader = g.newUpgrader(readBufferBytes)
+	g.pollUpgrader = g.newUpgrader(0) // takes pollHijacker's
 	return g, nil
 }
 
@@ -126,6 +136,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.grpc != nil {
 		defer g.grpc.Close()
 	}
+	if g.poller != nil {
+		defer g.poller.close()
+	}
 	servers, err := g.listen()
 	if err != nil {
 		return err
@@ -141,6 +154,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.towers.start()
 	start("heartbeat", g.heartbeatLoop)
+	if g.poller != nil {
+		start("poller", func(context.Context) { g.poller.run() })
+	}
 	if g.link != nil {
 		start("link", g.link.run)
 		start("registrar", g.registrar.run)
@@ -175,6 +191,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.towers.central.close()
 	g.runCancel()
+	if g.poller != nil {
+		g.poller.close()
+	}
 	for _, s := range servers {
 		_ = s.Close()
 	}

@@ -23,10 +23,10 @@ import (
 // larger messages are read past it. Centrifugo and others take 1 to 4 KiB.
 const readBufferBytes = 256
 
-func (g *Gateway) newUpgrader() websocket.Upgrader {
+func (g *Gateway) newUpgrader(readBuffer int) websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: g.opts.HandshakeTimeout,
-		ReadBufferSize:   readBufferBytes,
+		ReadBufferSize:   readBuffer,
 		WriteBufferSize:  1024,
 		WriteBufferPool:  new(sync.Pool),
 		Subprotocols:     []string{protocol.SubprotocolV1, protocol.SubprotocolV0},
@@ -71,7 +71,11 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not authenticated", http.StatusUnauthorized)
 		return
 	}
-	ws, err := g.upgrader.Upgrade(w, r, nil)
+	upgrader := &g.upgrader
+	if g.poller != nil {
+		upgrader, w = &g.pollUpgrader, pollHijacker{w}
+	}
+	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil { // the upgrader has answered
 		g.metrics.refusedUpgrade.Add(1)
 		g.log.Debug("upgrade failed", "remote", r.RemoteAddr, "err", err)
@@ -86,9 +90,9 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if f := g.opts.OnTower; f != nil {
 		f(t)
 	}
-	// A goroutine of its own: this one has the HTTP server's stack and buffers,
-	// which the connection would hold on to for all its life.
-	go t.Run()
+	// Not Run: this goroutine has the HTTP server's stack and buffers, which the
+	// connection would hold on to for all its life.
+	t.start()
 }
 
 func (g *Gateway) identify(r *http.Request) (Identity, error) {

@@ -127,6 +127,9 @@ type Options struct {
 	UserHeader string
 	// HandshakeTimeout bounds a client's upgrade request and the link's handshake. Default 10s.
 	HandshakeTimeout time.Duration
+	// FrameTimeout bounds the time from the beginning of a client's message to its
+	// end; a message that fits the read buffer may take two heartbeats. Default 10s.
+	FrameTimeout time.Duration
 	// SubscribeTimeout bounds the wait for the manager to know a topic. Default 5s.
 	SubscribeTimeout time.Duration
 	// CloseTimeout bounds the closing handshake with a client. Default 2s.
@@ -175,6 +178,7 @@ func DefaultOptions() Options {
 		},
 		SlowPolicy:       SlowDisconnect,
 		HandshakeTimeout: 10 * time.Second,
+		FrameTimeout:     10 * time.Second,
 		SubscribeTimeout: 5 * time.Second,
 		CloseTimeout:     2 * time.Second,
 		DrainTimeout:     10 * time.Second,
@@ -227,6 +231,7 @@ func (o *Options) Validate() error {
 		bad("link.redialMax", ">= link.redialMin", o.RedialMax)
 	}
 	positive("handshakeTimeout", o.HandshakeTimeout)
+	positive("frameTimeout", o.FrameTimeout)
 	positive("subscribeTimeout", o.SubscribeTimeout)
 	positive("closeTimeout", o.CloseTimeout)
 	positive("drainTimeout", o.DrainTimeout)

@@ -167,7 +167,10 @@ func TestU4_29_HeartbeatBesideABacklog(t *testing.T) {
 	stuck.subscribeV0(g, "room", 1)
 	var beats, pings atomic.Int64
 	other := dial(t, g, "")
-	other.SetPingHandler(func(string) error { pings.Add(1); return other.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second)) })
+	other.SetPingHandler(func(string) error {
+		pings.Add(1)
+		return other.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second))
+	})
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

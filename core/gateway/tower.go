@@ -57,6 +57,8 @@ type FireTower struct {
 	// lastSeen is when something came from the client, in the gateway's clock.
 	lastSeen atomic.Int64
 	running  atomic.Bool
+	poll     *pollConn // nil where a goroutine reads
+	reading  int32     // readIdle, readBusy or readAgain
 	gone     chan struct{}
 
 	subMu sync.Mutex // guards the following; held while subscriptions change
@@ -91,6 +93,9 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 		gone:     make(chan struct{}),
 		clientID: who.ClientID,
 		userID:   who.UserID,
+	}
+	if c, ok := conn.(*pollConn); ok && g.poller != nil && t.fd >= 0 {
+		t.poll = c
 	}
 	if ws.Subprotocol() == protocol.SubprotocolV1 {
 		t.proto = v1
@@ -130,14 +135,28 @@ func (t *FireTower) Done() <-chan struct{} { return t.gone }
 
 // Run serves the connection until it ends. It is to be called once.
 func (t *FireTower) Run() {
+	if t.start() {
+		<-t.gone
+	}
+}
+
+// start begins to serve the connection and reports whether it had not begun.
+// Where there is no poller it has a goroutine.
+func (t *FireTower) start() bool {
 	if !t.running.CompareAndSwap(false, true) {
-		return
+		return false
 	}
 	t.gateway.log.Debug("connection opened", "conn", t.id, "client", t.clientID, "protocol", t.proto.String())
 	if h := t.handlers.connect; h != nil && !h() {
 		t.shut(protocol.CloseForbidden, "refused", DisconnectHandler)
 	}
-	t.finish(t.readLoop())
+	if t.poll == nil {
+		go func() { t.finish(t.readLoop()) }()
+	} else if err := t.gateway.poller.add(t); err != nil {
+		t.fail(DisconnectWrite, err) // closes, which wakes the reader to its end
+		t.wake()
+	}
+	return true
 }
 
 // Close disconnects the client with a WebSocket close code (RFC 6455 section 7.4) and a
@@ -216,6 +235,9 @@ func (t *FireTower) closeConn() {
 		linger.Stop()
 	}
 	_ = t.conn.Close()
+	if t.poll != nil && t.running.Load() {
+		t.wake() // nobody waits in a read; the one who finds it closed finishes
+	}
 }
 
 // finish is the end of the connection, run by its reader.
@@ -234,6 +256,9 @@ func (t *FireTower) finish(err error) {
 		t.discard()
 	}
 	t.closeConn()
+	if t.poll != nil {
+		t.gateway.poller.remove(t)
+	}
 	t.leaveAll()
 	t.gateway.metrics.disconnect(why)
 	t.gateway.log.Debug("connection ended", "conn", t.id, "reason", string(why), "err", err)

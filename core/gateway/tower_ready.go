@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// readReady serves what has come from the client and ends when nothing more has,
+// so that a connection at rest has no goroutine. The poller starts it, never
+// twice at a time.
+func (t *FireTower) readReady() {
+	for {
+		err := t.serveReady()
+		if !errors.Is(err, errWouldBlock) {
+			t.finish(err)
+			return
+		}
+		if atomic.CompareAndSwapInt32(&t.reading, readBusy, readIdle) {
+			return
+		}
+		atomic.StoreInt32(&t.reading, readBusy)
+	}
+}
+
+// serveReady serves messages until the next one is not there yet, which is
+// errWouldBlock, or the connection ends. The WebSocket library reads messages,
+// but it would wait for one behind each control frame; so pings and pongs between
+// messages, which are most of what an idle client sends, are answered here.
+func (t *FireTower) serveReady() error {
+	br := t.poll.br
+	for {
+		t.poll.try = true
+		h, err := t.peekHeader()
+		if err == nil && h.whole {
+			_, err = br.Peek(h.size)
+		}
+		t.poll.try = false
+		if err != nil {
+			return err
+		}
+		if h.pingPong {
+			if err := t.servePingPong(h); err != nil {
+				return err
+			}
+			continue
+		}
+		// A message that is not all there yet gets a while to come; the goroutine waits for it.
+		bounded := !h.whole || !h.final
+		if bounded {
+			if err := t.conn.SetReadDeadline(time.Now().Add(t.gateway.opts.FrameTimeout)); err != nil {
+				return err
+			}
+		}
+		kind, r, err := t.ws.NextReader()
+		if err == nil {
+			err = t.readMessage(kind, r)
+		}
+		if err != nil {
+			return err
+		}
+		if bounded {
+			if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// frameHeader is what the first bytes of a frame tell.
+type frameHeader struct {
+	size     int  // of the whole frame, where it fits the buffer
+	start    int  // where the payload begins
+	whole    bool // the frame fits the buffer, so that it can be waited for there
+	final    bool
+	pingPong bool // a correct ping or pong
+	op       byte
+}
+
+// peekHeader reads the header of the next frame (RFC 6455 section 5.2) and leaves it in
+// the buffer. What is wrong with a frame is for the WebSocket library to find.
+func (t *FireTower) peekHeader() (frameHeader, error) {
+	br := t.poll.br
+	b, err := br.Peek(2)
+	if err != nil {
+		return frameHeader{}, err
+	}
+	const fin, rsv, masked = 0x80, 0x70, 0x80
+	h := frameHeader{final: b[0]&fin != 0, op: b[0] & 0xf, start: 2}
+	first, second := b[0], b[1]
+	if second&masked != 0 {
+		h.start += 4
+	}
+	n := int(second & 0x7f)
+	switch n {
+	case 126:
+		if b, err = br.Peek(4); err != nil {
+			return frameHeader{}, err
+		}
+		n = int(binary.BigEndian.Uint16(b[2:]))
+		h.start += 2
+	case 127:
+		return h, nil
+	}
+	h.size = h.start + n
+	h.whole = h.size <= br.Size()
+	h.pingPong = (h.op == opPing || h.op == opPong) && first&rsv == 0 && h.final && second&masked != 0 && n < 126 && n == int(second&0x7f)
+	return h, nil
+}
+
+// servePingPong takes a ping or pong out of the buffer and answers it.
+func (t *FireTower) servePingPong(h frameHeader) error {
+	br := t.poll.br
+	b, err := br.Peek(h.size)
+	if err != nil {
+		return err
+	}
+	if h.op == opPong {
+		t.touch()
+	} else {
+		mask := b[h.start-4 : h.start]
+		data := append([]byte(nil), b[h.start:h.size]...)
+		for i := range data {
+			data[i] ^= mask[i&3]
+		}
+		if err := t.onPing(string(data)); err != nil {
+			return err
+		}
+	}
+	_, err = br.Discard(h.size)
+	return err
+}

@@ -1,0 +1,25 @@
+// Package loadtest owns one experiment: it takes a scenario to a result.
+//
+// A run starts the system under test and the workers as child processes of the
+// same binary, so that each has its own descriptors, memory, CPU account and
+// crash; ramps the clients; proves by a probe that every client of every topic is
+// reached; reads the servers' memory; warms up; publishes by a plan that waits for
+// nothing; drains; balances a ledger of every expected delivery; and says what it
+// found, and whether its own figures can be believed.
+//
+//	plan.go       what the scenario needs of this machine, and whether it has it
+//	child.go      child processes: started so that they die with us, stopped by pid
+//	target.go     the system under test as processes
+//	worker.go     the process that holds clients; workers.go is our side of it
+//	publisher.go  the plan of messages and its account; sink_*.go, where they go
+//	sampler.go    CPU, memory and descriptors of every process
+//	run.go        the phases, in order
+//	fault.go      what is done to the servers meanwhile
+//	ledger.go     the account, and which losses a fault explains
+//	checks.go     the self-check and its verdict
+//	outcome.go    the result document
+//	versus.go     several targets in turn on the same work
+//
+// It must not know what a server does inside: it sees sockets, /proc and the
+// counters that a server publishes. It imports no manager and no gateway.
+package loadtest

@@ -1,0 +1,530 @@
+package loadtest
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"firetower/reports"
+	"firetower/scenarios"
+	"firetower/simulator"
+	"firetower/simulator/latency"
+)
+
+// The exit codes of a run, which cmd lists for people.
+const (
+	ExitOK          = 0
+	ExitError       = 1
+	ExitInvalid     = 98
+	ExitThreshold   = 99
+	ExitInterrupted = 105
+)
+
+// outcome makes the result document of what the run has gathered, however far it came.
+func (r *run) outcome(failure, interrupted error) *reports.Result {
+	res := &reports.Result{
+		Schema: reports.Schema, ID: filepath.Base(r.dir), Scenario: r.s.Name, Purpose: r.s.Purpose, Target: string(r.o.Plan.Target),
+		Started: r.started, Ended: time.Now(), Seed: r.s.Seed, RunID: fmt.Sprintf("%016x", r.runID),
+		Loop: loop(r.s), Subprotocol: string(r.s.Subprotocol), Planned: r.s.Connections, Topics: r.s.Topics.Count, PayloadSize: int(r.s.Load.Payload),
+		Interrupted:  interrupted != nil,
+		CompletionAt: map[string]reports.Distribution{}, Histograms: map[string]*latency.Recorder{},
+		Environment: readEnvironment(r.o), Configuration: r.configuration(),
+	}
+	res.Phases = r.phaseList()
+	res.Processes = r.processes()
+	res.Publisher = r.publisherAccount()
+	for _, d := range []*reports.Distribution{&res.Delivery, &res.DeliveryActual, &res.First, &res.Completion, &res.Spread, &res.PublishAck, &res.PublishLag, &res.Connect} {
+		*d = reports.Summarise(nil)
+	}
+	var problems []error
+	if failure != nil && !errors.Is(failure, ErrInterrupted) {
+		problems = append(problems, failure)
+	}
+	problems = append(problems, r.failures)
+	if r.report != nil {
+		problems = append(problems, r.fill(res))
+	}
+	if err := errors.Join(problems...); err != nil {
+		res.Failure = err.Error()
+	}
+	r.judge(res)
+	return res
+}
+
+func loop(s scenarios.Scenario) string {
+	switch s.Load.Mode {
+	case scenarios.ModeInflight:
+		return "closed"
+	case scenarios.ModeIdle:
+		return "idle"
+	default:
+		return "open"
+	}
+}
+
+// judge makes the checks, the verdict, the thresholds and the exit code.
+func (r *run) judge(res *reports.Result) {
+	ev := evidence{
+		result: res, from: r.edgeFrom, to: r.edgeTo, connect: r.edgeStart, loads: r.loads, skew: r.skew,
+		cpus: r.o.Plan.Machine.CPUs, faults: r.fleet.faults(),
+	}
+	if r.report != nil {
+		ev.forgot = r.report.Forgotten
+	}
+	if r.edgeTo.at != 0 && r.report != nil {
+		res.Checks, res.Verdict, res.Reasons = selfCheck(ev)
+	} else {
+		res.Verdict, res.Reasons = reports.Invalid, []string{"the run ended before its measured phase did"}
+	}
+	if res.Failure != "" {
+		res.Verdict = reports.Invalid
+		res.Reasons = append(res.Reasons, "the run failed: "+res.Failure)
+	}
+	res.Thresholds, res.ThresholdsOK = evaluate(r.s.Thresholds, res)
+	switch {
+	case res.Failure != "":
+		res.ExitCode = ExitError
+	case res.Interrupted:
+		res.ExitCode = ExitInterrupted
+	case res.Verdict == reports.Invalid:
+		res.ExitCode = ExitInvalid
+	case !res.ThresholdsOK:
+		res.ExitCode = ExitThreshold
+	default:
+		res.ExitCode = ExitOK
+	}
+}
+
+// evaluate says which thresholds held. One whose figure the run does not have has not.
+func evaluate(thresholds []scenarios.Threshold, res *reports.Result) ([]reports.Threshold, bool) {
+	units := map[scenarios.MetricKind]string{
+		scenarios.KindTime: "ms", scenarios.KindMicros: "us", scenarios.KindBytes: "bytes", scenarios.KindRate: "/s",
+	}
+	out, ok := []reports.Threshold{}, true
+	for _, t := range thresholds {
+		e := reports.Threshold{Text: t.Text, Metric: t.Metric, Limit: t.Limit, Unit: units[t.Kind]}
+		value, reason := res.Metric(t.Metric)
+		if reason == "" {
+			e.Value = &value
+			e.OK = t.Op.Holds(value, t.Limit)
+		} else {
+			e.Reason = reason
+		}
+		ok = ok && e.OK
+		out = append(out, e)
+	}
+	return out, ok
+}
+
+// fill puts the fleets' report into the document.
+func (r *run) fill(res *reports.Result) error {
+	rep := r.report
+	if ledger, ok := phaseLedger(rep, simulator.PhaseMeasure); ok {
+		res.Ledger = ledger
+	}
+	res.Connections = int(rep.Subscribed)
+	if rep.Slow != nil {
+		res.Connections += int(rep.Slow.Subscribed)
+		res.Slow = &reports.Slow{Connections: rep.Slow.Connections, Closed: rep.Slow.Closed, Received: rep.Slow.Received}
+		for _, n := range rep.Slow.Closed {
+			res.Slow.Disconnected += n
+		}
+	}
+	for _, n := range rep.Closed {
+		res.Disconnected += n
+	}
+	if jain := rep.Spread.Jain(); jain > 0 {
+		res.Fairness = &jain
+	}
+	if res.Expected > 0 {
+		reach := float64(res.Received) / float64(res.Expected)
+		res.Reach = &reach
+	}
+	if len(r.faults) > 0 {
+		res.Faults, res.LostUnexplained = faultAccount(r.faults, r.acks.streams, r.pub.messages, rep.Rows, rep.RowStride, res.Lost, r.phaseStart("measure"))
+	} else {
+		res.LostUnexplained = max(res.Lost, 0)
+	}
+	messages := r.fillMessages(res)
+	if err := r.fillLatency(res, messages); err != nil {
+		return err
+	}
+	r.fillCost(res)
+	return r.fillSeconds(res)
+}
+
+// messageStats are what single messages tell.
+type messageStats struct {
+	first, completion, spread *latency.Recorder
+	at                        map[string]*latency.Recorder
+	last                      int64 // the last arrival of all, by clock
+}
+
+// completionShares are the shares of subscribers that completion is reported at.
+var completionShares = []struct {
+	name  string
+	share float64
+}{{"50", 0.50}, {"90", 0.90}, {"99", 0.99}}
+
+// fillMessages works out what single messages tell: their first arrival, their
+// last, and the time between.
+func (r *run) fillMessages(res *reports.Result) messageStats {
+	st := messageStats{first: latency.NewRecorder(), completion: latency.NewRecorder(), spread: latency.NewRecorder(), at: map[string]*latency.Recorder{}}
+	for _, s := range completionShares {
+		st.at[s.name] = latency.NewRecorder()
+	}
+	var rows []simulator.MessageRow
+	incomplete := int64(0)
+	for _, row := range r.report.Rows {
+		if row.Phase != simulator.PhaseMeasure {
+			continue
+		}
+		rows = append(rows, row)
+		if row.Count > 0 {
+			st.first.Record(row.MinNS)
+			st.last = max(st.last, row.IntendedNS+row.MaxNS)
+		}
+		for _, s := range completionShares {
+			if ns, ok := row.Reached(s.share); ok {
+				st.at[s.name].Record(ns)
+			}
+		}
+		if !row.Complete() {
+			incomplete++
+			continue
+		}
+		st.completion.Record(row.MaxNS)
+		st.spread.Record(row.MaxNS - row.MinNS)
+	}
+	for _, m := range r.pub.messages {
+		if m.phase == simulator.PhaseMeasure && m.fate == fateSent {
+			res.Messages++
+		}
+	}
+	res.Incomplete = incomplete * int64(max(r.report.RowStride, 1))
+	res.Sample = r.sample(rows)
+	return st
+}
+
+// sample is at most reports.MaxSample of the messages, spread evenly over time.
+func (r *run) sample(rows []simulator.MessageRow) reports.Sample {
+	slices.SortFunc(rows, func(a, b simulator.MessageRow) int { return cmp.Compare(a.IntendedNS, b.IntendedNS) })
+	var s reports.Sample
+	step := max(1, (len(rows)+reports.MaxSample-1)/reports.MaxSample)
+	for i := 0; i < len(rows); i += step {
+		row := &rows[i]
+		if row.IntendedNS == 0 {
+			continue // it reached nobody
+		}
+		at := func(share float64) *float64 {
+			ns, ok := row.Reached(share)
+			if !ok {
+				return nil
+			}
+			v := ms(ns)
+			return &v
+		}
+		s.T = append(s.T, r.seconds(row.IntendedNS))
+		s.At50 = append(s.At50, at(0.50))
+		s.At90 = append(s.At90, at(0.90))
+		s.At99 = append(s.At99, at(0.99))
+		s.Last = append(s.Last, at(1))
+	}
+	return s
+}
+
+// seconds is a moment in seconds from the run's start.
+func (r *run) seconds(at int64) float64 { return math.Round(float64(at-r.begin)/1e6) / 1e3 }
+
+func (r *run) phaseStart(name string) int64 {
+	for _, p := range r.phases {
+		if p.name == name {
+			return p.from
+		}
+	}
+	return r.begin
+}
+
+func (r *run) phaseEnd(name string) int64 {
+	for _, p := range r.phases {
+		if p.name == name {
+			return p.to
+		}
+	}
+	return r.begin
+}
+
+// fillLatency makes the distributions and the histogram log's lines.
+func (r *run) fillLatency(res *reports.Result, st messageStats) error {
+	var delivery, actual *latency.Recorder
+	for _, p := range r.report.Phases {
+		if p.Phase == simulator.PhaseMeasure {
+			delivery, actual = p.Intended, p.Actual
+		}
+	}
+	put := func(name string, d *reports.Distribution, h *latency.Recorder) {
+		*d = reports.Summarise(h)
+		if h != nil && h.Count() > 0 {
+			res.Histograms[name] = h
+		}
+	}
+	put("delivery", &res.Delivery, delivery)
+	put("delivery_actual", &res.DeliveryActual, actual)
+	put("first", &res.First, st.first)
+	put("completion", &res.Completion, st.completion)
+	put("spread", &res.Spread, st.spread)
+	put("publish_ack", &res.PublishAck, r.acks.acks[simulator.PhaseMeasure])
+	put("publish_lag", &res.PublishLag, r.pub.lags[simulator.PhaseMeasure])
+	put("connect", &res.Connect, r.report.Connect)
+	for _, s := range completionShares {
+		res.CompletionAt[s.name] = reports.Summarise(st.at[s.name])
+	}
+	// The measured phase lasts until its last delivery, or its end when that is later.
+	from, to := r.phaseStart("measure"), max(r.phaseEnd("measure"), st.last)
+	res.MeasuredSeconds = math.Round(float64(to-from)/1e6) / 1e3
+	if res.MeasuredSeconds > 0 {
+		res.DeliveriesPerSecond = float64(res.Received) / res.MeasuredSeconds
+		res.MessagesPerSecond = float64(res.Messages) / (float64(r.phaseEnd("measure")-from) / 1e9)
+	}
+	wall := r.clock.Wall
+	for _, name := range []string{"first", "completion", "publish_lag", "publish_ack", "delivery_actual"} {
+		r.intervals = append(r.intervals, reports.Interval{Tag: "measure." + name, From: wall(from), To: wall(to), Recorder: res.Histograms[name]})
+	}
+	r.intervals = append(r.intervals, reports.Interval{Tag: "connect.connect", From: wall(r.phaseStart("connect")), To: wall(r.phaseEnd("connect")), Recorder: r.report.Connect})
+	return nil
+}
+
+// fillCost works out what servers and harness used.
+func (r *run) fillCost(res *reports.Result) {
+	procs := r.nursery.all()
+	if r.rssEmpty > 0 && r.rssIdle > 0 && res.Connections > 0 {
+		per := math.Round(float64(r.rssIdle-r.rssEmpty) / float64(res.Connections))
+		res.Server.RSSBytesPerConnection = &per
+	}
+	res.Server.RSSEmpty, res.Server.RSSIdle = r.rssEmpty, r.rssIdle
+	res.Server.RSSPeak = r.sampler.serverPeak()
+	res.Generator.Workers = len(r.fleet)
+	res.Generator.Engine = string(r.report.Engine)
+	res.Generator.ReceiveBacklog = r.report.Load.Backlog
+	if r.edgeTo.at == 0 {
+		return
+	}
+	server := cpuOf(r.edgeFrom, r.edgeTo, procs, isServer)
+	workers := cpuOf(r.edgeFrom, r.edgeTo, procs, func(role string) bool { return role == "worker" })
+	own := r.edgeTo.cpu[os.Getpid()] - r.edgeFrom.cpu[os.Getpid()]
+	res.Server.CPUSeconds, res.Generator.WorkerCPUSeconds, res.Generator.CoordinatorSeconds = server.Seconds(), workers.Seconds(), own.Seconds()
+	if res.MeasuredSeconds > 0 {
+		res.Server.CPUCores = server.Seconds() / res.MeasuredSeconds
+	}
+	per := func(d time.Duration, n int64) *float64 {
+		if n == 0 {
+			return nil
+		}
+		v := math.Round(float64(d)/float64(n)) / 1e3
+		return &v
+	}
+	res.Server.CPUMicrosPerDelivery = per(server, res.Received)
+	res.Generator.CPUMicrosPerMessage = per(workers, res.Received+res.Duplicated)
+	if reads := r.report.Load.Reads; reads > 0 {
+		var all int64
+		for _, p := range r.report.Phases {
+			all += p.Received + p.Duplicated
+		}
+		v := math.Round(float64(all)/float64(reads)*100) / 100
+		res.Generator.MessagesPerRead = &v
+	}
+	from, to := r.edgeFrom.metrics, r.edgeTo.metrics
+	res.Server.Drops = grown(from, to, "firetower_gateway_drops_total", "reason")
+	for reason, n := range grown(from, to, "firetower_manager_drops_total", "reason") {
+		res.Server.Drops["manager "+reason] += n
+	}
+	res.Server.Disconnects = grown(from, to, "firetower_gateway_disconnects_total", "reason")
+	res.Server.Metrics = totals(from, to)
+}
+
+// fillSeconds works out what happened in each second of the traffic.
+func (r *run) fillSeconds(res *reports.Result) error {
+	type cell struct {
+		planned, sent int64
+		rec           *latency.Recorder
+	}
+	type slot struct {
+		second int64
+		phase  simulator.Phase
+	}
+	cells := map[slot]*cell{}
+	get := func(ns int64, phase simulator.Phase) *cell {
+		k := slot{ns / int64(time.Second), phase}
+		if cells[k] == nil {
+			cells[k] = &cell{}
+		}
+		return cells[k]
+	}
+	for _, m := range r.pub.messages {
+		get(m.intended, m.phase).planned++
+		if m.fate == fateSent {
+			get(m.actual, m.phase).sent++
+		}
+	}
+	for _, i := range r.report.Intervals {
+		if i.Phase != simulator.PhaseWarmup && i.Phase != simulator.PhaseMeasure {
+			continue
+		}
+		rec, err := i.Intended.Recorder()
+		if err != nil {
+			return fmt.Errorf("interval: %w", err)
+		}
+		get(i.StartNS, i.Phase).rec = rec
+		r.intervals = append(r.intervals, reports.Interval{
+			Tag: phaseName(i.Phase) + ".delivery", From: r.clock.Wall(i.StartNS), To: r.clock.Wall(i.StartNS + int64(time.Second)), Recorder: rec,
+		})
+	}
+	keys := make([]slot, 0, len(cells))
+	for k := range cells {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b slot) int {
+		return cmp.Or(cmp.Compare(a.second, b.second), cmp.Compare(a.phase, b.phase))
+	})
+	s := &res.Seconds
+	for _, k := range keys {
+		c := cells[k]
+		d := reports.Summarise(c.rec)
+		s.T = append(s.T, r.seconds(k.second*int64(time.Second)))
+		s.Phase = append(s.Phase, phaseName(k.phase))
+		s.Planned = append(s.Planned, c.planned)
+		s.Sent = append(s.Sent, c.sent)
+		s.Delivered = append(s.Delivered, d.Count)
+		s.P50, s.P90, s.P99, s.Max = append(s.P50, d.P50), append(s.P90, d.P90), append(s.P99, d.P99), append(s.Max, d.Max)
+	}
+	return nil
+}
+
+// phaseName is the name of a phase of messages, which is also that of the run's.
+func phaseName(p simulator.Phase) string {
+	switch p {
+	case simulator.PhaseProbe:
+		return "probe"
+	case simulator.PhaseWarmup:
+		return "warmup"
+	default:
+		return "measure"
+	}
+}
+
+// phaseList is the run's phases, with the ledger of those that sent messages.
+func (r *run) phaseList() []reports.Phase {
+	out := []reports.Phase{}
+	for _, p := range r.phases {
+		rp := reports.Phase{Name: p.name, Start: ms(p.from - r.begin), End: ms(p.to - r.begin)}
+		if r.report != nil && r.pub != nil {
+			for _, phase := range []simulator.Phase{simulator.PhaseWarmup, simulator.PhaseMeasure} {
+				if phaseName(phase) != p.name {
+					continue
+				}
+				if ledger, ok := phaseLedger(r.report, phase); ok {
+					rp.Ledger = &ledger
+				}
+				for _, pr := range r.report.Phases {
+					if pr.Phase == phase {
+						d := reports.Summarise(pr.Intended)
+						rp.Delivery = &d
+					}
+				}
+			}
+		}
+		out = append(out, rp)
+	}
+	return out
+}
+
+// publisherAccount is the account of the measured phase's messages.
+func (r *run) publisherAccount() reports.Publisher {
+	p := reports.Publisher{}
+	if r.system != nil {
+		p.Via = r.system.via()
+	}
+	if r.pub == nil {
+		return p
+	}
+	for _, m := range r.pub.messages {
+		if m.phase != simulator.PhaseMeasure {
+			continue
+		}
+		p.Planned++
+		switch m.fate {
+		case fateSent:
+			p.Sent++
+		case fateRefused:
+			p.Refused++
+		case fateDropped:
+			p.Dropped++
+		}
+	}
+	p.Unacknowledged = r.acks.unacknowledged[simulator.PhaseMeasure]
+	p.Missed = r.acks.missed[simulator.PhaseMeasure]
+	p.Errors = r.acks.errors
+	return p
+}
+
+// processes are all processes of the run with their samples.
+func (r *run) processes() []reports.Process {
+	out := []reports.Process{}
+	r.sampler.mu.Lock()
+	defer r.sampler.mu.Unlock()
+	for _, pid := range r.sampler.order {
+		t := r.sampler.tracks[pid]
+		p := reports.Process{Role: t.role, Name: t.name, PID: pid, RSSPeak: t.peak, T: t.t, Cores: t.cores, RSS: t.rss, FDs: t.fds, Exit: "running"}
+		if t.child != nil {
+			p.Exit = t.child.exit()
+		}
+		if r.edgeTo.at != 0 {
+			p.CPUSeconds = (r.edgeTo.cpu[pid] - r.edgeFrom.cpu[pid]).Seconds()
+			p.WaitSeconds = max(r.edgeTo.wait[pid]-r.edgeFrom.wait[pid], 0).Seconds()
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// serverPeak is the highest resident memory of all servers together in one sample.
+func (s *sampler) serverPeak() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sums := map[float64]int64{}
+	peak := int64(0)
+	for _, t := range s.tracks {
+		if !isServer(t.role) {
+			continue
+		}
+		for i, at := range t.t {
+			sums[at] += t.rss[i]
+			peak = max(peak, sums[at])
+		}
+	}
+	return peak
+}
+
+// configuration is what the run was told to do.
+func (r *run) configuration() reports.Configuration {
+	text := r.s.Encode()
+	unseeded := r.s.Clone()
+	unseeded.Seed = 0
+	hash := sha256.Sum256([]byte(unseeded.Encode()))
+	c := reports.Configuration{
+		Scenario: text, ScenarioHash: hex.EncodeToString(hash[:]), Overrides: r.o.Overrides,
+		Gateway: r.o.Plan.GatewayTOML, Manager: r.o.Plan.ManagerTOML,
+	}
+	if plan, err := json.Marshal(r.o.Plan); err == nil {
+		c.Plan = plan
+	}
+	return c
+}

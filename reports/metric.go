@@ -1,0 +1,95 @@
+package reports
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Metric looks a figure up by its name in the document, as thresholds name it:
+// "lost", "delivery.p99.9", "server.cpu_us_per_delivery". When the run has no such
+// figure, reason says why.
+func (r *Result) Metric(name string) (value float64, reason string) {
+	if get, ok := scalars[name]; ok {
+		return get(r)
+	}
+	dist, point, ok := strings.Cut(name, ".")
+	if !ok {
+		return 0, fmt.Sprintf("a result has no %q", name)
+	}
+	d := r.distribution(dist)
+	if d == nil {
+		return 0, fmt.Sprintf("a result has no %q", dist)
+	}
+	return d.Get(point)
+}
+
+// distributionNames are the distributions of a result, in the order of reports.
+var distributionNames = []string{
+	"delivery", "delivery_actual", "first", "completion", "spread", "publish_ack", "publish_lag", "connect",
+}
+
+// distribution is a distribution by its name in the document.
+func (r *Result) distribution(name string) *Distribution {
+	fields := []*Distribution{
+		&r.Delivery, &r.DeliveryActual, &r.First, &r.Completion, &r.Spread, &r.PublishAck, &r.PublishLag, &r.Connect,
+	}
+	if i := slices.Index(distributionNames, name); i >= 0 {
+		return fields[i]
+	}
+	return nil
+}
+
+// scalars are the single figures of a result, by the names that scenarios know.
+var scalars = map[string]func(*Result) (float64, string){
+	"expected":              count(func(r *Result) int64 { return r.Expected }),
+	"received":              count(func(r *Result) int64 { return r.Received }),
+	"lost":                  count(func(r *Result) int64 { return r.Lost }),
+	"lost_unexplained":      count(func(r *Result) int64 { return r.LostUnexplained }),
+	"duplicated":            count(func(r *Result) int64 { return r.Duplicated }),
+	"reordered":             count(func(r *Result) int64 { return r.Reordered }),
+	"late":                  count(func(r *Result) int64 { return r.Late }),
+	"corrupt":               count(func(r *Result) int64 { return r.Corrupt }),
+	"foreign":               count(func(r *Result) int64 { return r.Foreign }),
+	"negative":              count(func(r *Result) int64 { return r.Negative }),
+	"disconnected":          count(func(r *Result) int64 { return r.Disconnected }),
+	"incomplete":            count(func(r *Result) int64 { return r.Incomplete }),
+	"publisher.dropped":     count(func(r *Result) int64 { return r.Publisher.Dropped }),
+	"publisher.refused":     count(func(r *Result) int64 { return r.Publisher.Refused }),
+	"reach":                 maybe(func(r *Result) *float64 { return r.Reach }),
+	"deliveries_per_second": func(r *Result) (float64, string) { return r.DeliveriesPerSecond, "" },
+	"slow.disconnected": func(r *Result) (float64, string) {
+		if r.Slow == nil {
+			return 0, "the scenario has no slow clients"
+		}
+		return float64(r.Slow.Disconnected), ""
+	},
+	"fault.recovery": func(r *Result) (float64, string) {
+		if len(r.Faults) == 0 {
+			return 0, "the run had no fault"
+		}
+		worst := 0.0
+		for _, f := range r.Faults {
+			if f.Recovered == nil {
+				return 0, "the run did not recover"
+			}
+			worst = max(worst, *f.Recovered)
+		}
+		return worst, ""
+	},
+	"server.cpu_us_per_delivery":      maybe(func(r *Result) *float64 { return r.Server.CPUMicrosPerDelivery }),
+	"server.rss_bytes_per_connection": maybe(func(r *Result) *float64 { return r.Server.RSSBytesPerConnection }),
+}
+
+func count(get func(*Result) int64) func(*Result) (float64, string) {
+	return func(r *Result) (float64, string) { return float64(get(r)), "" }
+}
+
+func maybe(get func(*Result) *float64) func(*Result) (float64, string) {
+	return func(r *Result) (float64, string) {
+		if v := get(r); v != nil {
+			return *v, ""
+		}
+		return 0, "was not measured"
+	}
+}

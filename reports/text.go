@@ -1,0 +1,183 @@
+package reports
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// summaryLines is the most lines of a summary: it fits a terminal of 80 x 25.
+const summaryLines = 25
+
+// Summary is the final block for a terminal: the verdict first, at most 25 lines.
+// dir is where the report lies, empty when it is nowhere.
+func (r *Result) Summary(dir string) string {
+	lines := []string{r.Headline()}
+	for i, reason := range r.Reasons {
+		if i == 3 {
+			lines = append(lines, fmt.Sprintf("           and %d more, see the report", len(r.Reasons)-i))
+			break
+		}
+		lines = append(lines, "           "+reason)
+	}
+	lines = append(lines, r.subject(), "")
+	lines = append(lines, r.ledgerLines()...)
+	lines = append(lines, "")
+	lines = append(lines, fmt.Sprintf("  %-16s%11s%9s%9s%9s%9s%9s", "latency, ms", "count", "p50", "p90", "p99", "p99.9", "max"))
+	for _, row := range []struct {
+		name string
+		d    Distribution
+	}{
+		{"delivery", r.Delivery},
+		{"first arrival", r.First},
+		{"completion", r.Completion},
+		{"publish lag", r.PublishLag},
+	} {
+		d := row.d
+		lines = append(lines, fmt.Sprintf("  %-16s%11s%9s%9s%9s%9s%9s", row.name, commas(d.Count),
+			figureOr(d.P50), figureOr(d.P90), figureOr(d.P99), figureOr(d.P999), figureOr(d.Max)))
+	}
+	lines = append(lines, "")
+	lines = append(lines, r.costLines()...)
+	lines = append(lines, r.checkLine(), r.thresholdLine())
+	for _, f := range r.Faults {
+		lines = append(lines, "  fault      "+f.line())
+	}
+	if dir != "" {
+		lines = append(lines, "  report     "+filepath.Join(dir, HTMLFile))
+	}
+	if len(lines) > summaryLines {
+		last := lines[len(lines)-1]
+		lines = append(lines[:summaryLines-1], last)
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// Headline is the verdict and whether the thresholds held, in one line.
+func (r *Result) Headline() string {
+	text := fmt.Sprintf("%s: %s on %s", strings.ToUpper(string(r.Verdict)), r.Scenario, r.Target)
+	failed := 0
+	for _, t := range r.Thresholds {
+		if !t.OK {
+			failed++
+		}
+	}
+	switch {
+	case r.Failure != "":
+		text += ", which failed: " + firstLine(r.Failure)
+	case r.Interrupted:
+		text += ", interrupted"
+	case failed > 0:
+		text += fmt.Sprintf(", %d of %d thresholds failed", failed, len(r.Thresholds))
+	case len(r.Thresholds) > 0:
+		text += fmt.Sprintf(", all %d thresholds held", len(r.Thresholds))
+	}
+	return text
+}
+
+func firstLine(s string) string {
+	first, _, _ := strings.Cut(s, "\n")
+	return first
+}
+
+func (r *Result) subject() string {
+	rate := ""
+	switch r.Loop {
+	case "open":
+		rate = figure(r.MessagesPerSecond) + " messages/s, open loop"
+	case "closed":
+		rate = figure(r.MessagesPerSecond) + " messages/s, CLOSED loop"
+	default:
+		rate = "no traffic"
+	}
+	return fmt.Sprintf("  %s, %s, %s, %d B, %s, %s measured", plural(int64(r.Connections), "client"),
+		plural(int64(r.Topics), "topic"), rate, r.PayloadSize, r.Subprotocol, seconds(r.MeasuredSeconds*1000))
+}
+
+func (r *Result) ledgerLines() []string {
+	reach := none
+	if r.Reach != nil {
+		reach = fmt.Sprintf("%.4g %%", *r.Reach*100)
+	}
+	return []string{
+		fmt.Sprintf("  deliveries expected %s  received %s  lost %s  reach %s", commas(r.Expected), commas(r.Received), commas(r.Lost), reach),
+		fmt.Sprintf("             duplicated %s  reordered %s  late %s  corrupt %s  foreign %s  negative %s",
+			commas(r.Duplicated), commas(r.Reordered), commas(r.Late), commas(r.Corrupt), commas(r.Foreign), commas(r.Negative)),
+	}
+}
+
+func (r *Result) costLines() []string {
+	s, g := r.Server, r.Generator
+	lines := []string{
+		fmt.Sprintf("  server     %s us CPU per delivery, %s cores, %s per idle connection, %s at most",
+			figureOr(s.CPUMicrosPerDelivery), figure(s.CPUCores), byteSizeOr(s.RSSBytesPerConnection), byteSize(float64(s.RSSPeak))),
+		fmt.Sprintf("  load       %s us CPU per message, %s deliveries/s", figureOr(g.CPUMicrosPerMessage), figure(r.DeliveriesPerSecond)),
+	}
+	if r.Slow != nil {
+		lines = append(lines, fmt.Sprintf("  slow       %d of %d disconnected: %s", r.Slow.Disconnected, r.Slow.Connections, reasons(r.Slow.Closed)))
+	}
+	return lines
+}
+
+func (r *Result) checkLine() string {
+	byStatus := map[CheckStatus]int{}
+	var notes []string
+	for _, c := range r.Checks {
+		byStatus[c.Status]++
+		if c.Status == CheckNote {
+			notes = append(notes, c.Name+" "+c.Value)
+		}
+	}
+	text := fmt.Sprintf("  checks     %d ok", byStatus[CheckOK])
+	for _, s := range []CheckStatus{CheckNote, CheckDegraded, CheckInvalid, CheckSkipped} {
+		if byStatus[s] > 0 {
+			text += fmt.Sprintf(", %d %s", byStatus[s], s)
+		}
+	}
+	if len(notes) > 0 {
+		text += " (" + strings.Join(notes, "; ") + ")"
+	}
+	return clip(text, 118)
+}
+
+func (r *Result) thresholdLine() string {
+	var failed []string
+	for _, t := range r.Thresholds {
+		if !t.OK {
+			failed = append(failed, t.Text+" is "+t.is())
+		}
+	}
+	if len(failed) == 0 {
+		return fmt.Sprintf("  thresholds %d of %d held", len(r.Thresholds), len(r.Thresholds))
+	}
+	return clip("  thresholds FAILED: "+strings.Join(failed, "; "), 118)
+}
+
+// is says what the threshold's figure was.
+func (t Threshold) is() string {
+	if t.Value == nil {
+		return "unknown: " + t.Reason
+	}
+	return withUnit(*t.Value, t.Unit)
+}
+
+// line tells a fault in one line.
+func (f Fault) line() string {
+	at := func(v *float64) string {
+		if v == nil {
+			return "never"
+		}
+		return seconds(*v)
+	}
+	return fmt.Sprintf("%s at %s: down %s, first delivery after %s, all deliver after %s, %s lost",
+		f.Kind, seconds(f.At), at(f.Down), at(f.FirstDelivery), at(f.Recovered), plural(f.Lost, "delivery"))
+}
+
+// clip shortens a line to at most n characters.
+func clip(s string, n int) string {
+	runes := []rune(s)
+	if len(runes) <= n {
+		return s
+	}
+	return string(runes[:n-1]) + "…"
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -176,4 +177,18 @@ func (c *wsClient) subscribeV0(g *gateway.Gateway, topics string, n int64) {
 	c.t.Helper()
 	c.sendText(fmt.Sprintf(`{"type":"subscribe","topic":%q}`, topics))
 	eventually(c.t, "subscribed", func() bool { return g.Stats().Subscriptions == n })
+}
+
+func unmarshal(t testing.TB, s string, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(s), v); err != nil {
+		t.Fatalf("%v in %q", err, s)
+	}
+}
+
+func newServer(t testing.TB, h http.HandlerFunc) (url string) {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
 }

@@ -145,7 +145,7 @@ func (b *connectBucket) detachedLocked() (n int) {
 
 func (b *connectBucket) newSession(l *link, id string, epoch int64) *session {
 	return &session{
-		id: id, epoch: epoch, remote: l.remote, since: time.Now(),
+		id: id, epoch: epoch, remote: l.remote,
 		queue:   newLinkQueue(b.opt.QueueMessages, b.opt.QueueBytes),
 		counter: b.counter,
 		link:    l,
@@ -169,7 +169,7 @@ func (b *connectBucket) detach(l *link) {
 		if b.detachedLocked() >= b.opt.MaxGateways {
 			s.expires = time.Now() // ever new names must not pile up
 		}
-		s.state = sessionDetached
+		s.enterLocked(sessionDetached)
 	}
 	b.mu.Unlock()
 
@@ -183,7 +183,7 @@ func (b *connectBucket) detach(l *link) {
 }
 
 func (b *connectBucket) forgetLegacyLocked(s *session) {
-	s.state = sessionGone
+	s.enterLocked(sessionGone)
 	if b.byAddr[s.id] == s { // and not a newer link from the same address
 		delete(b.byAddr, s.id)
 	}
@@ -210,7 +210,7 @@ func (b *connectBucket) becomeLegacy(s *session) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s.state == sessionUnknown {
-		s.state = sessionLive
+		s.enterLocked(sessionLive)
 	}
 	return s.state == sessionLive
 }
@@ -271,7 +271,7 @@ func (b *connectBucket) hello(l *link, id string, epoch int64) error {
 		if old.epoch >= epoch {
 			return supersededBy(old)
 		}
-		old.state = sessionDetached
+		old.enterLocked(sessionDetached)
 		old.link.end(evicted(EvictSuperseded, nil))
 		fallthrough
 	case sessionDetached:
@@ -299,9 +299,9 @@ func (b *connectBucket) welcome(s *session, counts []topicCount) (old *session, 
 		old.link.end(evicted(EvictSuperseded, nil))
 	}
 	if old != nil {
-		old.state = sessionGone
+		old.enterLocked(sessionGone)
 	}
-	s.state = sessionLive
+	s.enterLocked(sessionLive)
 	b.byCluster[s.id] = s
 	b.mu.Unlock()
 
@@ -330,7 +330,7 @@ func (b *connectBucket) expire(now time.Time) {
 	b.mu.Lock()
 	for id, s := range b.byCluster {
 		if s.state == sessionDetached && now.After(s.expires) {
-			s.state = sessionGone
+			s.enterLocked(sessionGone)
 			delete(b.byCluster, id)
 			gone = append(gone, s)
 		}
@@ -367,7 +367,9 @@ func (b *connectBucket) sessionsLocked() []*session {
 // gateway is what is told of one session.
 type gateway struct {
 	*session
+
 	state sessionState
+	since time.Time
 }
 
 // gateways lists the sessions with their states of one instant.
@@ -377,7 +379,7 @@ func (b *connectBucket) gateways() []gateway {
 	sessions := b.sessionsLocked()
 	list := make([]gateway, len(sessions))
 	for i, s := range sessions {
-		list[i] = gateway{session: s, state: s.state}
+		list[i] = gateway{session: s, state: s.state, since: s.since}
 	}
 	return list
 }

@@ -98,7 +98,7 @@ type gatewayJSON struct {
 	Legacy         bool   `json:"legacy"`
 	Remote         string `json:"remote"`
 	Version        string `json:"version"`
-	UptimeMS       int64  `json:"uptime_ms"`
+	StateMS        int64  `json:"state_ms"` // how long it has been in this state
 	Topics         int64  `json:"topics"`
 	Subscribers    int64  `json:"subscribers"`
 	QueuedMessages int    `json:"queued_messages"`
@@ -147,7 +147,7 @@ func (m *Manager) serveOverview(w http.ResponseWriter, r *http.Request) {
 		messages, bytes := g.queue.size()
 		out.Gateways = append(out.Gateways, gatewayJSON{
 			ID: g.id, State: g.state.String(), Legacy: g.legacy, Remote: g.remote, Version: g.version,
-			UptimeMS: now.Sub(g.since).Milliseconds(), Topics: g.index.topics.Load(), Subscribers: g.index.subscribers.Load(),
+			StateMS: now.Sub(g.since).Milliseconds(), Topics: g.index.topics.Load(), Subscribers: g.index.subscribers.Load(),
 			QueuedMessages: messages, QueuedBytes: bytes,
 			QueueFill: max(float64(messages)/float64(m.opt.QueueMessages), float64(bytes)/float64(m.opt.QueueBytes)),
 			Sent:      g.sent.Load(), Dropped: g.dropped.Load(),

@@ -41,7 +41,6 @@ type session struct {
 	legacy  bool
 	remote  string
 	version string
-	since   time.Time
 
 	index   topicIndex
 	queue   *linkQueue
@@ -57,7 +56,13 @@ type session struct {
 
 	// The following are guarded by connectBucket.mu.
 	state   sessionState
+	since   time.Time // when it came into this state
 	expires time.Time // when a detached session goes
+}
+
+// enterLocked puts the session into a state. connectBucket.mu is held.
+func (s *session) enterLocked(state sessionState) {
+	s.state, s.since = state, time.Now()
 }
 
 // publish queues a message for the gateway and tells why not if it could not.

@@ -6,11 +6,14 @@ const every = 1000; // ms between two questions
 const patience = 5000; // ms until a question is given up
 const history = 120; // points of a curve: two minutes
 const smooth = 3000; // ms over which a rate is taken
+const fewTopics = 20; // rows at first
+const mostTopics = 500; // as many as the manager gives
 
 const $ = (id) => document.getElementById(id);
 const samples = []; // {t: ms of the manager's clock, counters, drops, evictions}
 const curves = { publishes: [], deliveries: [] };
 let managerID = "";
+let limit = fewTopics;
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
@@ -138,7 +141,9 @@ function showTopics(o) {
   $("topics-empty").hidden = o.topics.length > 0;
   $("topics-empty").textContent = filter ? "No topic contains “" + filter + "”." : "No topic has a subscriber yet.";
   const rest = o.topics_matched - o.topics.length;
-  $("topics-more").textContent = rest > 0 ? "and " + plural(rest, "more topic") + (filter ? " with this filter" : "") : "";
+  $("topics-more").hidden = rest <= 0;
+  $("topics-rest").textContent = plural(rest, "more topic") + (filter ? " with this filter" : "");
+  $("more").hidden = limit >= mostTopics;
 }
 
 function showGateways(o) {
@@ -155,14 +160,15 @@ function showGateways(o) {
     row.className = g.state;
     who.children[0].textContent = g.id;
     who.children[0].title = g.id + (g.remote === g.id ? "" : ", from " + g.remote);
-    who.children[1].textContent = (g.state === "live" ? "linked" : "away") + " " + span(g.uptime_ms);
+    who.children[1].textContent = (g.state === "live" ? "linked" : "away") + " " + span(g.state_ms);
     queue.children[0].style.width = 100 * Math.min(1, g.queue_fill) + "%";
     queue.title = "link queue: " + (100 * g.queue_fill).toFixed(1) + " % full";
     const parts = [plural(g.subscribers, "subscriber"), plural(g.topics, "topic")];
-    parts.push(g.queued_messages ? count(g.queued_messages) + " waiting (" + bytes(g.queued_bytes) + ")" : "queue empty");
+    if (g.queued_messages) parts.push(count(g.queued_messages) + " waiting (" + bytes(g.queued_bytes) + ")");
+    else if (g.state === "live") parts.push("queue empty");
     if (g.dropped) parts.push(count(g.dropped) + " dropped");
     if (g.legacy) parts.push("no hello");
-    if (g.version) parts.push(g.version);
+    if (g.version && g.version !== o.manager.version) parts.push(g.version);
     detail.textContent = parts.join(" · ");
   });
   $("gateways-empty").hidden = o.gateways.length > 0;
@@ -223,7 +229,7 @@ async function ask() {
   clearTimeout(timer);
   const mine = ++asked;
   try {
-    const res = await fetch("/api/overview?q=" + encodeURIComponent($("filter").value), {
+    const res = await fetch("/api/overview?limit=" + limit + "&q=" + encodeURIComponent($("filter").value), {
       headers: { Accept: "application/json" }, signal: AbortSignal.timeout(patience),
     });
     if (!res.ok) throw new Error("HTTP " + res.status);
@@ -238,6 +244,10 @@ async function ask() {
 $("filter").addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(ask, 150);
+});
+$("more").addEventListener("click", () => {
+  limit = Math.min(mostTopics, limit < 100 ? 100 : mostTopics);
+  ask();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
 ask();

@@ -339,6 +339,25 @@ func TestPrintedConfigurationLoads(t *testing.T) {
 	}
 }
 
+func TestPrintedTextIsEscaped(t *testing.T) {
+	const path = "/a\"b\\c\u0001"
+	before, err := load(config.ServiceGateway, sources("", "", nil, "gateway.path="+path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := config.WriteTOML(&b, before); err != nil {
+		t.Fatal(err)
+	}
+	after, err := load(config.ServiceGateway, sources(b.String(), "", nil))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &b)
+	}
+	if got := setting(t, after, "gateway.path").Value; got != path {
+		t.Errorf("%q became %q", path, got)
+	}
+}
+
 func TestPrintedConfigurationShowsOrigins(t *testing.T) {
 	m, err := config.LoadManager(sources("", "[socket]\nport = 7\n[http]\naddress = ''", []string{"FIRETOWER_LINK_TOKEN=hunter2"}, "log.level=debug"))
 	if err != nil {

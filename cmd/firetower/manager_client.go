@@ -81,6 +81,8 @@ func explainCall(err error, addr string, timeout time.Duration) error {
 	case codes.DeadlineExceeded:
 		return withHint(err, "No answer within %s. Is %s the gRPC address of a manager (not its link or its dashboard)? "+
 			"Give it longer with --timeout.", timeout, addr)
+	case codes.ResourceExhausted:
+		return withHint(err, "The manager's limits.maxPacketBytes bounds a message.")
 	case codes.InvalidArgument:
 		return withExitCode(exitUsage, err)
 	case codes.Unimplemented:

@@ -306,6 +306,23 @@ func TestJSONLog(t *testing.T) {
 	}
 }
 
+// brokenPipe is a standard output that nobody reads any more.
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+// A service that cannot say that it is ready ends: whoever started it is gone.
+func TestAnnouncementMustArrive(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"serve", "manager"} {
+		p := newProcess(append([]string{command, "--announce"}, anyPorts(command)...)...)
+		p.state.stdout = brokenPipe{}
+		if code := p.run(t); code != exitError || !strings.HasSuffix(p.stderr.String(), "firetower "+command+": announce: broken pipe\n") {
+			t.Errorf("exit code %d: %s", code, p.stderr)
+		}
+	}
+}
+
 func TestWarnsOfAnOpenDoor(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"firetower/core/topicpb"
+)
+
+func TestExplainCall(t *testing.T) {
+	t.Parallel()
+	own := errors.New("no status")
+	for _, tt := range []struct {
+		name        string
+		err         error
+		interrupted bool
+		code        int
+		text        string
+	}{
+		{"none", nil, false, exitOK, ""},
+		{"an error of our own", own, false, exitError, "no status\n"},
+		{"unavailable", status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp h:1: no route"`), false, exitError, "manager at h:1: dial tcp h:1: no route\nIs a manager running there?"},
+		{"draining", status.Error(codes.Unavailable, "the manager is stopping"), false, exitError, "manager at h:1: the manager is stopping\nIs a manager"},
+		{"token", status.Error(codes.Unauthenticated, "want one"), false, exitError, "manager at h:1: want one\nGive the manager's token"},
+		{"late", status.Error(codes.DeadlineExceeded, "context deadline exceeded"), false, exitError, "manager at h:1: no answer in time\nNo answer within 3s. Is h:1 the gRPC address"},
+		{"too large", status.Error(codes.ResourceExhausted, "larger than max"), false, exitError, "manager at h:1: larger than max\nThe manager's limits.maxPacketBytes"},
+		{"refused argument", status.Error(codes.InvalidArgument, "topic"), false, exitUsage, "manager at h:1: topic\n"},
+		{"older manager", status.Error(codes.Unimplemented, "unknown method"), false, exitError, "manager at h:1: unknown method\nThe manager there is of another version"},
+		{"anything else", status.Error(codes.Internal, "oops"), false, exitError, "manager at h:1: oops\n"},
+		{"interrupted", status.Error(codes.Canceled, "context canceled"), true, exitInterrupted, "manager at h:1: context canceled\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := newProcess()
+			err := explainCall(tt.err, "h:1", 3*time.Second)
+			code := report(p.state, newRootCommand(p.state), err, tt.interrupted)
+			if text, _ := strings.CutPrefix(p.stderr.String(), "firetower: "); code != tt.code || !strings.HasPrefix(text, tt.text) {
+				t.Errorf("exit code %d: %s\nwant %d: %s", code, text, tt.code, tt.text)
+			}
+			if s, _ := status.FromError(tt.err); tt.err != nil && s.Code() != codes.Unknown && !errors.Is(err, context.Canceled) && status.Code(err) != s.Code() {
+				t.Errorf("the status is lost: %v", err)
+			}
+		})
+	}
+}
+
+func TestTopicsThatAreNotListedAreCounted(t *testing.T) {
+	t.Parallel()
+	for total, want := range map[uint64]string{
+		1: "TOPIC  SUBSCRIBERS  GATEWAYS\na      3            2\n",
+		0: "TOPIC  SUBSCRIBERS  GATEWAYS\na      3            2\n", // one that came meanwhile
+		9: "TOPIC  SUBSCRIBERS  GATEWAYS\na      3            2\nand 8 more: see --limit and --prefix\n",
+	} {
+		var b bytes.Buffer
+		answer := &topicpb.ListTopicsResponse{Total: total, Topics: []*topicpb.TopicInfo{{Topic: "a", Subscribers: 3, Gateways: 2}}}
+		if err := printTopics(&b, answer); err != nil || b.String() != want {
+			t.Errorf("of %d: %q %v, want %q", total, &b, err, want)
+		}
+	}
+}

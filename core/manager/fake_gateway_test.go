@@ -83,7 +83,7 @@ func startHub(t *testing.T, change func(*manager.Options)) *hub {
 	return h
 }
 
-func dialGRPC(t *testing.T, addr string) *grpc.ClientConn {
+func dialGRPC(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -62,6 +64,47 @@ func TestTopicsThatAreNotListedAreCounted(t *testing.T) {
 		answer := &topicpb.ListTopicsResponse{Total: total, Topics: []*topicpb.TopicInfo{{Topic: "a", Subscribers: 3, Gateways: 2}}}
 		if err := printTopics(&b, answer); err != nil || b.String() != want {
 			t.Errorf("of %d: %q %v, want %q", total, &b, err, want)
+		}
+	}
+}
+
+// missingManager is a manager whose gateways do not take everything.
+type missingManager struct {
+	topicpb.UnimplementedTopicServiceServer
+}
+
+func (missingManager) Publish(_ context.Context, in *topicpb.PublishRequest) (*topicpb.PublishResponse, error) {
+	answer := &topicpb.PublishResponse{GatewaysMatched: 3, GatewaysQueued: 2}
+	if in.GetTopic() == "reason" {
+		answer.Error = "gateway x: queue_full"
+	}
+	return answer, nil
+}
+
+// A message that a gateway missed is an error, whatever the others did (PEERS U4-22).
+func TestU4_22_PublishThatMissedAGatewayIsAnError(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	topicpb.RegisterTopicServiceServer(server, missingManager{})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	defer func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, tt := range []struct{ topic, stderr string }{
+		{"plain", "firetower publish: not every gateway with subscribers took the message\n"},
+		{"reason", "firetower publish: not every gateway with subscribers took the message: gateway x: queue_full\n"},
+	} {
+		code, stdout, stderr := cli(t, "publish", tt.topic, "x", "--manager-grpc", listener.Addr().String())
+		if code != exitError || stdout != tt.topic+": taken by 2 of 3 gateways with subscribers\n" || stderr != tt.stderr {
+			t.Errorf("%s: exit code %d: %q %q", tt.topic, code, stdout, stderr)
 		}
 	}
 }

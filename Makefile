@@ -92,6 +92,7 @@ fmt-check: tool-gofumpt
 ## lint: golangci-lint, then planted violations of every import rule, each of which it must catch
 .PHONY: lint
 lint: tool-golangci-lint
+	$(BIN)/golangci-lint config verify
 	$(BIN)/golangci-lint run ./...
 	FIRETOWER_GOLANGCI_LINT=$(BIN)/golangci-lint $(GO) test -tags lint -count=1 -run '^TestLinterCatches' .
 
@@ -189,11 +190,11 @@ need-cc: need-go
 need-node:
 	@command -v node >/dev/null && command -v npm >/dev/null || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nodejs npm; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq nodejs npm; \
 		else echo "make: node and npm are missing; on Debian: apt-get install nodejs npm"; exit 1; fi; }
 
 need-chromium:
 	@command -v chromium >/dev/null || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends chromium; \
 		else echo "make: chromium is missing; on Debian: apt-get install chromium"; exit 1; fi; }

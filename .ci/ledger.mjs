@@ -1,0 +1,33 @@
+// Balances the ledger of a load test's result. Usage: node ledger.mjs DIRECTORY
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** find returns the result file in a directory or below it. */
+function find(directory) {
+  for (const name of readdirSync(directory)) {
+    const path = join(directory, name);
+    if (name === 'result.json') {
+      return path;
+    }
+    if (statSync(path).isDirectory()) {
+      const found = find(path);
+      if (found) {
+        return found;
+      }
+    }
+  }
+  return undefined;
+}
+
+const path = find(process.argv[2]);
+if (!path) {
+  console.error(`no result.json in ${process.argv[2]}`);
+  process.exit(1);
+}
+const { expected, received, lost, duplicated, reordered, verdict } = JSON.parse(readFileSync(path, 'utf8'));
+console.log(`${path}: verdict ${verdict}, expected ${expected}, received ${received}, lost ${lost}, duplicated ${duplicated}, reordered ${reordered}`);
+const balanced = expected > 0 && received === expected && lost === 0 && duplicated === 0 && reordered === 0;
+if (!balanced || verdict === 'invalid') {
+  console.error('the ledger does not balance');
+  process.exit(1);
+}

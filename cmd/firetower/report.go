@@ -1,8 +1,129 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"firetower/reports"
+)
 
 // newReportCommand is `firetower report`.
-func newReportCommand(*globalState) *cobra.Command {
-	return parent(&cobra.Command{Use: "report", Short: "Show and compare results of load tests"})
+func newReportCommand(g *globalState) *cobra.Command {
+	return parent(
+		&cobra.Command{Use: "report", Short: "Show and compare results of load tests"},
+		newReportShowCommand(g),
+		newReportCompareCommand(g),
+	)
+}
+
+// latestRun is what report show shows when nothing is named.
+var latestRun = filepath.Join("reports", "runs", reports.LatestLink)
+
+func newReportShowCommand(g *globalState) *cobra.Command {
+	asJSON, render := false, ""
+	cmd := &cobra.Command{
+		Use:   "show [FOLDER | result.json]",
+		Short: "Print the summary of a run, of the latest one when none is named",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			path := latestRun
+			if len(args) == 1 {
+				path = args[0]
+			}
+			if _, err := os.Stat(filepath.Join(path, reports.VersusFile)); err == nil && render == "" {
+				return showVersus(g, path, asJSON)
+			}
+			r, err := reports.Read(path)
+			if err != nil {
+				return readError(err)
+			}
+			if render != "" {
+				page, err := r.HTML()
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(filepath.Clean(render), page, 0o644); err != nil { //nolint:gosec // a report is for everyone to read
+					return err
+				}
+			}
+			if asJSON {
+				return writeJSON(g.stdout, r)
+			}
+			dir := ""
+			if info, err := os.Stat(path); err == nil && info.IsDir() {
+				dir = path
+			}
+			_, err = fmt.Fprint(g.stdout, r.Summary(dir))
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the document")
+	cmd.Flags().StringVar(&render, "html", "", "also write the page, made anew from the document, to `FILE`")
+	return cmd
+}
+
+func showVersus(g *globalState, path string, asJSON bool) error {
+	v, err := reports.ReadVersus(path)
+	if err != nil {
+		return readError(err)
+	}
+	if asJSON {
+		return writeJSON(g.stdout, v)
+	}
+	_, err = fmt.Fprint(g.stdout, v.Summary(path))
+	return err
+}
+
+// readError says what to do about a result that cannot be read.
+func readError(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(&usageError{err}, "Name a run's folder below reports/runs, or make one: firetower loadtest run smoke")
+	case errors.Is(err, reports.ErrSchema):
+		return withHint(&usageError{err}, "It was written by another version; 'firetower loadtest run' writes %s", reports.Schema)
+	default:
+		return err
+	}
+}
+
+func newReportCompareCommand(g *globalState) *cobra.Command {
+	force := false
+	cmd := &cobra.Command{
+		Use:   "compare BASE NEW",
+		Short: "Put two runs, or two groups of runs, beside each other",
+		Long: `Put two runs beside each other: medians, ratios and ranges, and what differs
+between the machines and builds. BASE and NEW are folders of runs, or several of
+them joined by commas, or the folder of a repeated run or of a comparison with
+--vs, which stands for the runs of its first target.
+
+Runs of different scenarios are refused, since their figures answer different
+questions; --force puts them beside each other all the same and says so.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			base, err := reports.ReadGroup(args[0])
+			if err != nil {
+				return readError(err)
+			}
+			next, err := reports.ReadGroup(args[1])
+			if err != nil {
+				return readError(err)
+			}
+			c, err := reports.Compare(base, next, force)
+			if errors.Is(err, reports.ErrUnlike) {
+				return withHint(&usageError{err}, "--force compares them all the same.")
+			}
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(g.stdout, c)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "compare results of different questions")
+	return cmd
 }

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"firetower/loadtest"
+	"firetower/reports"
+	"firetower/scenarios"
+)
+
+// loadtestSettings are what overrides a scenario: file < environment < flag.
+type loadtestSettings struct {
+	g *globalState
+
+	rate, duration, warmup, subprotocol string
+	conns, workers                      int
+	seed                                uint64
+	set, thresholds                     []string
+	target                              string
+	versus                              []string
+}
+
+// environmentKeys are the variables that override a scenario. Other keys have flags alone.
+var environmentKeys = []struct{ variable, key string }{
+	{"FIRETOWER_LOADTEST_RATE", "load.rate"},
+	{"FIRETOWER_LOADTEST_DURATION", "phases.measure"},
+	{"FIRETOWER_LOADTEST_CONNS", "connections"},
+	{"FIRETOWER_LOADTEST_SEED", "seed"},
+}
+
+func (o *loadtestSettings) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVarP(&o.rate, "rate", "r", "", "messages in a second, as 10 or `10/s`")
+	f.StringVarP(&o.duration, "duration", "d", "", "length of the measured phase, as `30s`")
+	f.StringVar(&o.warmup, "warmup", "", "length of the warm-up, as `5s`")
+	f.IntVarP(&o.conns, "conns", "c", 0, "`NUMBER` of clients")
+	f.IntVarP(&o.workers, "workers", "w", 0, "`NUMBER` of worker processes, 0 for as many as needed")
+	f.Uint64Var(&o.seed, "seed", 0, "`SEED` of the plan's random choices")
+	f.StringVar(&o.subprotocol, "subprotocol", "", "firetower.v1 or firetower.v0")
+	f.StringArrayVar(&o.thresholds, "threshold", nil, "what must hold instead of the scenario's `THRESHOLD`s, as 'delivery.p99<250ms'")
+	f.StringArrayVar(&o.set, "set", nil, "any key of the scenario, as `KEY=VALUE`: load.payload=1KiB, gateway.bucket.Num=8")
+	f.StringVar(&o.target, "target", string(loadtest.Firetower), "what to load: firetower, or one of the reference servers floor, floor-joined, classic")
+	f.StringSliceVar(&o.versus, "vs", nil, "run these as well, in turn with the target on the same work, and compare: `floor,classic`")
+	_ = cmd.RegisterFlagCompletionFunc("vs", targetNames)
+	_ = cmd.RegisterFlagCompletionFunc("target", targetNames)
+}
+
+func targetNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, t := range loadtest.Targets() {
+		names = append(names, string(t))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// resolve opens a scenario and lays the environment and the flags over it.
+func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Scenario, []reports.Override, error) {
+	s, err := scenarios.Open(ref)
+	if err != nil {
+		return s, nil, &usageError{err}
+	}
+	var overrides []reports.Override
+	set := func(origin, key, value string) error {
+		if err := s.Set(key, value); err != nil {
+			return usagef("%s: %w", origin, err)
+		}
+		overrides = append(overrides, reports.Override{Key: key, Value: value, Origin: origin})
+		return nil
+	}
+	for _, v := range environmentKeys {
+		if value := o.variable(v.variable); value != "" {
+			if err := set(v.variable, v.key, normalRate(v.key, value)); err != nil {
+				return s, nil, err
+			}
+		}
+	}
+	f := cmd.Flags()
+	for _, v := range []struct{ flag, key, value string }{
+		{"rate", "load.rate", normalRate("load.rate", o.rate)},
+		{"duration", "phases.measure", o.duration},
+		{"warmup", "phases.warmup", o.warmup},
+		{"conns", "connections", strconv.Itoa(o.conns)},
+		{"workers", "topology.workers", strconv.Itoa(o.workers)},
+		{"seed", "seed", strconv.FormatUint(o.seed, 10)},
+		{"subprotocol", "subprotocol", o.subprotocol},
+		{"threshold", "thresholds", strings.Join(o.thresholds, ",")},
+	} {
+		if f.Changed(v.flag) {
+			if err := set("--"+v.flag, v.key, v.value); err != nil {
+				return s, nil, err
+			}
+		}
+	}
+	for _, pair := range o.set {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return s, nil, usagef("--set %s: write KEY=VALUE", pair)
+		}
+		if err := set("--set", strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
+			return s, nil, err
+		}
+	}
+	if o.ignoresRate(s) && slices.ContainsFunc(overrides, func(v reports.Override) bool { return v.Key == "load.rate" }) {
+		return s, nil, usagef("load.rate: scenario %s has load.mode = %q, which takes no rate", s.Name, s.Load.Mode)
+	}
+	if err := s.Validate(); err != nil {
+		return s, nil, &usageError{err}
+	}
+	return s, overrides, nil
+}
+
+func (o *loadtestSettings) ignoresRate(s scenarios.Scenario) bool {
+	return s.Load.Mode != scenarios.ModeOpen
+}
+
+// normalRate lets people write a bare number for a rate a second.
+func normalRate(key, value string) string {
+	if _, err := strconv.ParseFloat(value, 64); err == nil && key == "load.rate" {
+		return value + "/s"
+	}
+	return value
+}
+
+func (o *loadtestSettings) variable(name string) string {
+	for _, kv := range o.g.environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// targets are the targets of a run, in the order given; without --vs there is one.
+func (o *loadtestSettings) targets() ([]loadtest.Target, error) {
+	var out []loadtest.Target
+	for _, name := range append([]string{o.target}, o.versus...) {
+		t := loadtest.Target(strings.TrimSpace(name))
+		if !slices.Contains(loadtest.Targets(), t) {
+			return nil, usagef("no target %q; there are %v", name, loadtest.Targets())
+		}
+		if slices.Contains(out, t) {
+			return nil, usagef("target %s is named twice", t)
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// fitted is the scenario as all targets can carry it out: reference servers speak
+// firetower.v0 alone, and a comparison wants the same bytes from all.
+func (o *loadtestSettings) fitted(s scenarios.Scenario, targets []loadtest.Target) scenarios.Scenario {
+	if slices.ContainsFunc(targets, loadtest.Target.Reference) && o.subprotocol == "" {
+		s.Subprotocol = scenarios.V0
+	}
+	return s
+}
+
+// planned makes the plans of all targets, or the error of a call that cannot be.
+func (o *loadtestSettings) planned(s scenarios.Scenario, targets []loadtest.Target) ([]*loadtest.Plan, error) {
+	var plans []*loadtest.Plan
+	var errs []error
+	for _, t := range targets {
+		p, err := loadtest.NewPlan(o.fitted(s, targets), t, loadtest.ReadMachine())
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s on %s: %w", s.Name, t, err))
+			continue
+		}
+		plans = append(plans, p)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &usageError{err}
+	}
+	return plans, nil
+}

@@ -1,0 +1,123 @@
+package loadtest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"firetower/reports"
+)
+
+// VersusOptions are what a comparison of targets needs.
+type VersusOptions struct {
+	// Options are those of every run; Plan, Root and Name are set for each.
+	Options Options
+	// Plans has one plan for each target. The first is what the others are compared with.
+	Plans []*Plan
+	// Repeat is how often each target runs.
+	Repeat int
+	// Before is called before each run, After with its result.
+	Before func(n, of int, plan *Plan) Progress
+	After  func(result *reports.Result, dir string)
+}
+
+// RunVersus runs several targets in turn on the same work and compares them. Runs
+// go in blocks, in which each target runs once; the order within the first block is
+// drawn from the seed, and every second block is the one before it backwards, so
+// that a machine that slowly changes favours none.
+func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, error) {
+	root := o.Options.Root
+	if root == "" {
+		root = filepath.Join("reports", "runs")
+	}
+	s := o.Plans[0].Scenario
+	suffix := "-vs"
+	if len(o.Plans) == 1 {
+		suffix = "-repeat"
+	}
+	dir, err := reports.CreateFolder(root, s.Name+suffix, time.Now())
+	if err != nil {
+		return nil, "", err
+	}
+	v := &reports.Versus{
+		Schema: reports.VersusSchema, ID: filepath.Base(dir), Scenario: s.Name, Purpose: s.Purpose, Subprotocol: string(s.Subprotocol),
+		Loop: loop(s), Started: time.Now(), Seed: s.Seed, Repeat: o.Repeat,
+	}
+	for _, p := range o.Plans {
+		v.Targets = append(v.Targets, string(p.Target))
+	}
+	order := blocks(o.Plans, o.Repeat, s.Seed)
+	var results []*reports.Result
+	var failed error
+	for i, plan := range order {
+		if ctx.Err() != nil {
+			break
+		}
+		run := o.Options
+		run.Plan, run.Root, run.Name, run.KeepLatest = plan, dir, string(plan.Target), true
+		if o.Before != nil {
+			run.Progress = o.Before(i+1, len(order), plan)
+		}
+		result, runDir, err := Run(ctx, run)
+		if err != nil {
+			failed = err
+			break
+		}
+		results = append(results, result)
+		v.Runs = append(v.Runs, reports.VersusRun{
+			Target: result.Target, Folder: filepath.Base(runDir), Verdict: result.Verdict, ThresholdsOK: result.ThresholdsOK, ExitCode: result.ExitCode,
+		})
+		if o.After != nil {
+			o.After(result, runDir)
+		}
+	}
+	v.Interrupted = ctx.Err() != nil
+	v.Ended = time.Now()
+	v.Fill(results)
+	v.ExitCode = versusExit(v, results)
+	return v, dir, errors.Join(failed, reports.WriteVersus(dir, v), reports.PointLatest(root, dir))
+}
+
+// blocks is the order of the runs.
+func blocks(plans []*Plan, repeat int, seed uint64) []*Plan {
+	block := slices.Clone(plans)
+	r := rand.New(rand.NewPCG(seed, 0x7673)) //nolint:gosec // an order that can be repeated, not a secret
+	var out []*Plan
+	for n := range repeat {
+		if n%2 == 0 {
+			r.Shuffle(len(block), func(i, j int) { block[i], block[j] = block[j], block[i] })
+		} else {
+			slices.Reverse(block)
+		}
+		out = append(out, block...)
+	}
+	return out
+}
+
+// versusExit is the exit code: a target without a single run that counts leaves
+// nothing to compare, and thresholds bind the first target alone.
+func versusExit(v *reports.Versus, results []*reports.Result) int {
+	if v.Interrupted {
+		return ExitInterrupted
+	}
+	code := ExitOK
+	for _, t := range v.Targets {
+		counts := false
+		for _, r := range results {
+			if r.Target != t {
+				continue
+			}
+			counts = counts || r.Verdict != reports.Invalid
+			if t == v.Targets[0] && code == ExitOK && r.ExitCode != ExitOK {
+				code = r.ExitCode
+			}
+		}
+		if !counts && code == ExitOK {
+			code = ExitInvalid
+		}
+	}
+	return code
+}

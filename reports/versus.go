@@ -1,0 +1,241 @@
+package reports
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// VersusSchema names the format of a comparison of targets.
+const VersusSchema = "firetower.versus/v1"
+
+// VersusFile is the file of a comparison of targets in its folder.
+const VersusFile = "vs.json"
+
+// Versus is what several targets made of the same work, in turn on one machine.
+type Versus struct {
+	Schema   string `json:"schema"`
+	ID       string `json:"id"`
+	Scenario string `json:"scenario"`
+	Purpose  string `json:"purpose"`
+	// Subprotocol is what the clients of all targets asked for: the work is the same
+	// to the byte.
+	Subprotocol string    `json:"subprotocol"`
+	Loop        string    `json:"loop"`
+	Started     time.Time `json:"started"`
+	Ended       time.Time `json:"ended"`
+	Seed        uint64    `json:"seed"`
+	Repeat      int       `json:"repeat"`
+	Interrupted bool      `json:"interrupted,omitempty"`
+	ExitCode    int       `json:"exit_code"`
+	// Targets are what ran; the first is what the others are compared with.
+	Targets []string    `json:"targets"`
+	Runs    []VersusRun `json:"runs"`
+	Table   []VersusRow `json:"table"`
+	// Excluded runs stand in no figure, one line each.
+	Excluded []string `json:"excluded,omitempty"`
+}
+
+// VersusRun is one run, in the order in which they ran.
+type VersusRun struct {
+	Target string `json:"target"`
+	// Folder is the run's, within the comparison's.
+	Folder       string  `json:"folder"`
+	Verdict      Verdict `json:"verdict"`
+	ThresholdsOK bool    `json:"thresholds_ok"`
+	ExitCode     int     `json:"exit_code"`
+}
+
+// VersusRow is one figure of all targets.
+type VersusRow struct {
+	Metric string       `json:"metric"`
+	Name   string       `json:"name"`
+	Unit   string       `json:"unit"`
+	Cells  []VersusCell `json:"cells"`
+}
+
+// VersusCell is one figure of one target.
+type VersusCell struct {
+	Target string `json:"target"`
+	// Values are those of the runs that count, in their order.
+	Values []float64 `json:"values"`
+	Median *float64  `json:"median"`
+	// Ratio is the first target's median divided by this one's.
+	Ratio *float64 `json:"ratio,omitempty"`
+}
+
+// versusMetrics are the figures of the table.
+var versusMetrics = []struct{ metric, name, unit string }{
+	{"server.cpu_us_per_delivery", "server CPU per delivery", "us"},
+	{"delivery.p50", "delivery p50", "ms"},
+	{"delivery.p99", "delivery p99", "ms"},
+	{"completion.p50", "completion p50", "ms"},
+	{"completion.p99", "completion p99", "ms"},
+	{"completion.max", "completion max", "ms"},
+	{"server.rss_bytes_per_connection", "memory per idle connection", "bytes"},
+	{"deliveries_per_second", "deliveries", "/s"},
+	{"lost", "lost", ""},
+	{"duplicated", "duplicated", ""},
+	{"reordered", "reordered", ""},
+}
+
+// Fill works out the table from the runs' results, which are in the order of Runs.
+// Runs that are invalid are left out of it, and listed.
+func (v *Versus) Fill(results []*Result) {
+	values := func(target, metric string) []float64 {
+		out := []float64{}
+		for i, r := range results {
+			if v.Runs[i].Target != target || r == nil || r.Verdict == Invalid {
+				continue
+			}
+			if x, reason := r.Metric(metric); reason == "" {
+				out = append(out, x)
+			}
+		}
+		return out
+	}
+	v.Table, v.Excluded = nil, nil
+	for _, m := range versusMetrics {
+		row := VersusRow{Metric: m.metric, Name: m.name, Unit: m.unit}
+		for _, t := range v.Targets {
+			c := VersusCell{Target: t, Values: values(t, m.metric)}
+			c.Median = Median(c.Values)
+			if len(row.Cells) > 0 {
+				c.Ratio = ratio(row.Cells[0].Median, c.Median)
+			}
+			row.Cells = append(row.Cells, c)
+		}
+		v.Table = append(v.Table, row)
+	}
+	for i, r := range results {
+		if r == nil || r.Verdict == Invalid {
+			why := "it did not start"
+			if r != nil {
+				why = strings.Join(r.Reasons, "; ")
+			}
+			v.Excluded = append(v.Excluded, v.Runs[i].Folder+": "+why)
+		}
+	}
+}
+
+// Median is the middle of some values, the mean of the middle two when their
+// number is even, and nil when there are none.
+func Median(values []float64) *float64 {
+	if len(values) == 0 {
+		return nil
+	}
+	s := slices.Sorted(slices.Values(values))
+	m := s[len(s)/2]
+	if len(s)%2 == 0 {
+		m = (s[len(s)/2-1] + m) / 2
+	}
+	return &m
+}
+
+func ratio(a, b *float64) *float64 {
+	if a == nil || b == nil || *b == 0 {
+		return nil
+	}
+	return ptr(*a / *b)
+}
+
+// Summary is the comparison for a terminal.
+func (v *Versus) Summary(dir string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s in turn, %s each, on the same work (%s, %s loop)\n", v.Scenario, strings.Join(v.Targets, ", "),
+		plural(int64(v.Repeat), "run"), v.Subprotocol, v.Loop)
+	order := make([]string, len(v.Runs))
+	for i, r := range v.Runs {
+		order[i] = fmt.Sprintf("%s %s", r.Target, r.Verdict)
+	}
+	for i, line := range wrap("in this order: "+strings.Join(order, ", "), 96) {
+		if i > 0 {
+			line = "  " + line
+		}
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	if v.Interrupted {
+		b.WriteString("  interrupted: the table is of the runs that had ended\n")
+	}
+	for _, e := range v.Excluded {
+		fmt.Fprintf(&b, "  left out: %s\n", clip(e, 110))
+	}
+	fmt.Fprintf(&b, "\n  %-27s", "medians")
+	for i, t := range v.Targets {
+		if i == 0 {
+			fmt.Fprintf(&b, "%12s", t)
+			continue
+		}
+		fmt.Fprintf(&b, "%13s%9s", t, "ratio")
+	}
+	b.WriteString("\n")
+	for _, row := range v.Table {
+		name := row.Name
+		if row.Unit != "" && row.Unit != "bytes" {
+			name += ", " + row.Unit
+		}
+		fmt.Fprintf(&b, "  %-27s", name)
+		for i, c := range row.Cells {
+			if i == 0 {
+				fmt.Fprintf(&b, "%12s", cell(c.Median, row.Unit))
+				continue
+			}
+			r := none
+			if c.Ratio != nil {
+				r = fmt.Sprintf("%.2fx", *c.Ratio)
+			}
+			fmt.Fprintf(&b, "%13s%9s", cell(c.Median, row.Unit), r)
+		}
+		b.WriteString("\n")
+	}
+	if len(v.Targets) > 1 {
+		fmt.Fprintf(&b, "\n  ratio: what %s has, divided by what the other has\n", v.Targets[0])
+	}
+	if dir != "" {
+		fmt.Fprintf(&b, "  report: %s, and a folder for each run beside it\n", filepath.Join(dir, VersusFile))
+	}
+	return b.String()
+}
+
+func cell(v *float64, unit string) string {
+	if v == nil {
+		return none
+	}
+	if unit == "bytes" {
+		return byteSize(*v)
+	}
+	return figure(*v)
+}
+
+// WriteVersus writes vs.json and summary.txt into dir.
+func WriteVersus(dir string, v *Versus) error {
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", VersusFile, err)
+	}
+	return errors.Join(
+		writeFile(filepath.Join(dir, VersusFile), append(data, '\n')),
+		writeFile(filepath.Join(dir, SummaryFile), []byte(v.Summary(dir))),
+	)
+}
+
+// ReadVersus loads a comparison of targets from its folder.
+func ReadVersus(dir string) (*Versus, error) {
+	data, err := os.ReadFile(filepath.Join(filepath.Clean(dir), VersusFile))
+	if err != nil {
+		return nil, fmt.Errorf("read comparison: %w", err)
+	}
+	v := &Versus{}
+	if err := json.Unmarshal(data, v); err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", dir, ErrSchema, err)
+	}
+	if v.Schema != VersusSchema {
+		return nil, fmt.Errorf("%s: %w: schema is %q, this build reads %q", dir, ErrSchema, v.Schema, VersusSchema)
+	}
+	return v, nil
+}

@@ -24,10 +24,11 @@ if (!path) {
   console.error(`no result.json in ${process.argv[2]}`);
   process.exit(1);
 }
-const { expected, received, lost, duplicated, reordered, verdict } = JSON.parse(readFileSync(path, 'utf8'));
-console.log(`${path}: verdict ${verdict}, expected ${expected}, received ${received}, lost ${lost}, duplicated ${duplicated}, reordered ${reordered}`);
-const balanced = expected > 0 && received === expected && lost === 0 && duplicated === 0 && reordered === 0;
-if (!balanced || verdict === 'invalid') {
-  console.error('the ledger does not balance');
+const result = JSON.parse(readFileSync(path, 'utf8'));
+const { expected, received, verdict } = result;
+console.log(`${path}: verdict ${verdict}, expected ${expected}, received ${received}`);
+const wrong = ['lost', 'duplicated', 'reordered', 'corrupt', 'foreign', 'negative'].filter((key) => result[key] !== 0);
+if (!(expected > 0) || received !== expected || wrong.length > 0 || verdict === 'invalid') {
+  console.error(`the ledger does not balance: ${wrong.map((key) => `${key} ${result[key]}`).join(', ') || 'see above'}`);
   process.exit(1);
 }

@@ -194,7 +194,7 @@ func (c *goroutineConn) live(settled func()) {
 		c.markSubscribed()
 		done()
 	}
-	code, now := c.read(done)
+	code, refusal, now := c.read(done)
 	c.close()
 	c.mu.Lock()
 	subscribed, saidBye := c.subscribed, c.saidBye
@@ -203,7 +203,7 @@ func (c *goroutineConn) live(settled func()) {
 	defer c.shard.mu.Unlock()
 	switch {
 	case !subscribed:
-		c.shard.account.refuse("closed before subscribed: " + code)
+		c.shard.account.refuse(firstOf(refusal, "closed before subscribed: "+code))
 	case !saidBye:
 		c.shard.account.ended(c.index, code, now)
 	case c.slow == nil:
@@ -282,8 +282,8 @@ func (c *goroutineConn) markSubscribed() {
 // accounting only.
 var messageBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 4<<10)) }}
 
-// read receives until the connection ends, and says how and when it did.
-func (c *goroutineConn) read(done func()) (code string, now int64) {
+// read receives until the connection ends, and says how and when it did, or why it was refused.
+func (c *goroutineConn) read(done func()) (code, refusal string, now int64) {
 	c.ws.SetPingHandler(func(data string) error {
 		c.shard.mu.Lock()
 		c.shard.account.unattributed.Pings++
@@ -305,7 +305,11 @@ func (c *goroutineConn) read(done func()) (code string, now int64) {
 		}
 		_, r, err := c.ws.NextReader()
 		if err != nil {
-			return closeReason(err), c.engine.clock.Now()
+			var timeout net.Error
+			if !subscribed && errors.As(err, &timeout) && timeout.Timeout() {
+				refusal = "subscribe: timeout"
+			}
+			return closeReason(err), refusal, c.engine.clock.Now()
 		}
 		buffer := messageBuffers.Get().(*[]byte)
 		payload, err := appendAll((*buffer)[:0], r)
@@ -325,14 +329,14 @@ func (c *goroutineConn) read(done func()) (code string, now int64) {
 		messageBuffers.Put(buffer)
 		switch {
 		case err != nil:
-			return closeReason(err), now
+			return closeReason(err), "", now
 		case v == verdictSubscribed && !subscribed:
 			subscribed = true
 			_ = c.ws.SetReadDeadline(time.Time{})
 			c.markSubscribed()
 			done()
 		case v == verdictRefused && !subscribed:
-			return reason, now
+			return "", reason, now
 		}
 	}
 }

@@ -87,6 +87,9 @@ func (a *account) frame(conn int, payload []byte, wire int, now int64) (v verdic
 	case "error":
 		a.unattributed.Errors++
 		return verdictRefused, "server error " + firstOf(r.Code, "without a code")
+	case "publish": // a push, and not one of ours
+		a.phase(a.newest).foreign++
+		return verdictNone, ""
 	default:
 		a.corrupt()
 		return verdictNone, ""

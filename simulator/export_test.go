@@ -1,0 +1,117 @@
+package simulator
+
+// What tests look at from outside.
+
+const (
+	WindowBits = windowBits
+	RowBuckets = rowBuckets
+)
+
+// Arrival names what the ledger makes of a sequence.
+type Arrival = arrival
+
+const (
+	InOrder    = inOrder
+	Reordered  = reordered
+	Duplicated = duplicated
+)
+
+// Stream is one stream with gaps of its own.
+type Stream struct {
+	s stream
+	g *gaps
+}
+
+// NewStream returns a stream whose gaps are bounded.
+func NewStream(limit int) *Stream { return &Stream{newStream(), newGaps(limit)} }
+
+// Arrive notes a sequence.
+func (s *Stream) Arrive(seq uint64) Arrival { return s.s.arrive(seq, 7, s.g) }
+
+// Forgotten is how many gaps were not kept.
+func (s *Stream) Forgotten() int64 { return s.g.forgotten }
+
+// Gaps is how many are kept.
+func (s *Stream) Gaps() int { return s.g.count }
+
+// RowBucket returns the bucket of a latency.
+func RowBucket(ns int64) int { return rowBucket(ns) }
+
+// RowTable counts rows.
+type RowTable struct{ t *rowTable }
+
+// NewRowTable returns a table of at most limit rows.
+func NewRowTable(limit int) RowTable { return RowTable{newRowTable(limit)} }
+
+// Add counts one arrival.
+func (t RowTable) Add(phase Phase, topic uint32, publisher uint16, sequence uint64, intended, ns int64) {
+	t.t.add(phase, rowKey{sequence, topic, publisher}, intended, ns)
+}
+
+// Absorb adds another table.
+func (t RowTable) Absorb(from RowTable) { t.t.absorb(from.t) }
+
+// Rows lists what was sent, as a report does.
+func (t RowTable) Rows(sent []TopicSent, subscribers []int, limit int) (uint64, []MessageRow) {
+	return buildRows(t.t, sent, subscribers, limit)
+}
+
+// Len is how many rows are held.
+func (t RowTable) Len() int { return len(t.t.rows) }
+
+// Frame is a parsed frame.
+type Frame struct {
+	Fin     bool
+	Opcode  byte
+	Payload []byte
+}
+
+// ParseFrame parses one frame of a server; code is the close code that the server earns by it.
+func ParseFrame(b []byte, maxPayload int) (f Frame, n, need, code int) {
+	frame, n, need, fail := parseFrame(b, maxPayload)
+	return Frame{frame.fin, byte(frame.op), frame.payload}, n, need, int(fail)
+}
+
+// ParseClose parses the payload of a close frame.
+func ParseClose(payload []byte) (code, fail int) {
+	code, protocol := parseClose(payload)
+	return code, int(protocol)
+}
+
+// AppendClientFrame appends a masked frame.
+func AppendClientFrame(dst []byte, opcodeByte byte, payload []byte) []byte {
+	return newMasker().appendFrame(dst, opcode(opcodeByte), payload)
+}
+
+// ParseUpgrade parses the server's answer to an upgrade.
+func ParseUpgrade(b []byte, subprotocol, accept string) (int, string) {
+	return parseUpgrade(b, subprotocol, accept)
+}
+
+// AcceptKey answers a Sec-WebSocket-Key.
+func AcceptKey(key string) string { return acceptKey(key) }
+
+// RampAllowed is how many connections an open plan has begun after ns.
+func RampAllowed(rate float64, ns int64, n int) int { return ramp{rate: rate}.allowed(ns, n) }
+
+// Share splits n over parts.
+func Share(n, parts, i int) int { return share(n, parts, i) }
+
+// SubscribeRequest is the frame that a connection subscribes with.
+func SubscribeRequest(config *Config, conn int) []byte { return subscribeRequest(config, conn) }
+
+// Account is a shard's account, without a shard.
+type Account struct{ a *account }
+
+// NewAccount returns the account of all connections of a configuration.
+func NewAccount(config *Config) Account { return Account{newAccount(config, 0, config.Connections)} }
+
+// Frame counts one message.
+func (a Account) Frame(conn int, payload []byte, now int64) {
+	a.a.frame(conn, payload, wireSize(len(payload)), now)
+}
+
+// Report balances the account.
+func (a Account) Report(sent []TopicSent) (*Report, error) {
+	return buildReport(*a.a.config, []*account{a.a}, sent)
+}

@@ -132,7 +132,6 @@ func (r *run) fill(res *reports.Result) error {
 	}
 	res.Connections = int(rep.Subscribed)
 	if rep.Slow != nil {
-		res.Connections += int(rep.Slow.Subscribed)
 		res.Slow = &reports.Slow{Connections: rep.Slow.Connections, Closed: rep.Slow.Closed, Received: rep.Slow.Received}
 		for _, n := range rep.Slow.Closed {
 			res.Slow.Disconnected += n

@@ -73,19 +73,13 @@ func (a axis) position(v float64) float64 {
 	return (v - lo) / (hi - lo)
 }
 
-// linearAxis covers 0 (or lo) to at least hi with round ticks.
+// linearAxis covers lo to at least hi with round ticks.
 func linearAxis(title string, lo, hi float64, format func(float64) string) axis {
 	if !(hi > lo) {
 		hi = lo + 1
 	}
-	step := math.Pow(10, math.Floor(math.Log10((hi-lo)/4)))
-	for _, m := range []float64{1, 2, 2.5, 5, 10} {
-		if (hi-lo)/(step*m) <= 5 {
-			step *= m
-			break
-		}
-	}
-	a := axis{title: title, min: lo, max: math.Ceil(hi/step) * step}
+	step := roundStep(hi - lo)
+	a := axis{title: title, min: lo, max: lo + math.Ceil((hi-lo)/step-1e-9)*step}
 	for i := 0; ; i++ {
 		v := lo + float64(i)*step
 		if v > a.max+step/1e6 {
@@ -96,19 +90,29 @@ func linearAxis(title string, lo, hi float64, format func(float64) string) axis 
 	return a
 }
 
-// timeAxis covers exactly lo to hi seconds.
-func timeAxis(lo, hi float64) axis {
-	a := linearAxis("seconds from the start", 0, hi-lo, figure)
-	ticks := a.ticks[:0]
-	for _, t := range a.ticks {
-		if t.value += lo; t.value <= hi {
-			t.text = strconv.FormatFloat(math.Round(t.value*10)/10, 'f', -1, 64)
-			ticks = append(ticks, t)
+// roundStep is the distance of four to five ticks over a span.
+func roundStep(span float64) float64 {
+	step := math.Pow(10, math.Floor(math.Log10(span/4)))
+	for _, m := range []float64{1, 2, 2.5, 5, 10} {
+		if span/(step*m) <= 5 {
+			return step * m
 		}
 	}
-	a.min, a.max, a.ticks = lo, hi, ticks
+	return step * 10
+}
+
+// timeAxis covers exactly lo to hi seconds, with ticks at round seconds.
+func timeAxis(lo, hi float64) axis {
+	a := axis{title: "seconds from the start", min: lo, max: hi}
+	step := roundStep(math.Max(hi-lo, 1e-3))
+	for i, v := 0, math.Ceil(lo/step-1e-9)*step; v <= hi; i, v = i+1, v+step {
+		a.ticks = append(a.ticks, tick{value: v, text: plain(v), minor: i%2 == 1})
+	}
 	return a
 }
+
+// plain writes a tick's value without needless digits.
+func plain(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 
 // logAxis covers lo to hi in decades, with 2 and 5 as minor ticks.
 func logAxis(title string, lo, hi float64, format func(float64) string) axis {
@@ -166,8 +170,8 @@ func (c chart) svg() string {
 	if h == 0 {
 		h = 250
 	}
-	wide := frame{width: 760, height: h, left: 58, right: 14, top: 16, bottom: 38, minor: true, class: "wide"}
-	narrow := frame{width: 360, height: h * 9 / 10, left: 46, right: 10, top: 16, bottom: 36, class: "narrow"}
+	wide := frame{width: 812, height: h, left: 48, right: 6, top: 20, bottom: 38, minor: true, class: "wide"}
+	narrow := frame{width: 368, height: h * 9 / 10, left: 40, right: 6, top: 20, bottom: 38, class: "narrow"}
 	return c.draw(wide) + c.draw(narrow)
 }
 
@@ -189,7 +193,7 @@ func (c chart) draw(f frame) string {
 		}
 		fmt.Fprintf(&b, `<rect class="band %s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>`, band.class, x0, f.top, x1-x0, bottom-f.top)
 		if x1-x0 > 7*float64(len(band.name)) {
-			fmt.Fprintf(&b, `<text class="bandname" x="%.1f" y="%.1f">%s</text>`, x0+4, f.top-5, html.EscapeString(band.name))
+			fmt.Fprintf(&b, `<text class="bandname" x="%.1f" y="%.1f">%s</text>`, x0+5, f.top+12, html.EscapeString(band.name))
 		}
 	}
 	for _, t := range c.y.ticks {
@@ -212,7 +216,7 @@ func (c chart) draw(f frame) string {
 	}
 	fmt.Fprintf(&b, `<path class="axis" d="M%.1f %.1fH%.1f"/>`, f.left, bottom, right)
 	fmt.Fprintf(&b, `<text class="title" text-anchor="end" x="%.1f" y="%.1f">%s</text>`, right, float64(f.height)-5, html.EscapeString(c.x.title))
-	fmt.Fprintf(&b, `<text class="title" x="2" y="10">%s</text>`, html.EscapeString(c.y.title))
+	fmt.Fprintf(&b, `<text class="title" x="0" y="10">%s</text>`, html.EscapeString(c.y.title))
 	for _, l := range c.lines {
 		drawLine(&b, l, px, py, bottom)
 	}
@@ -221,7 +225,7 @@ func (c chart) draw(f frame) string {
 		if x < f.left || x > right {
 			continue
 		}
-		fmt.Fprintf(&b, `<path class="mark" d="M%.1f %.1fV%.1f"/><text class="markname" x="%.1f" y="%.1f">%s</text>`, x, f.top, bottom, x+3, f.top+10, html.EscapeString(m.name))
+		fmt.Fprintf(&b, `<path class="mark" d="M%.1f %.1fV%.1f"/><text class="markname" x="%.1f" y="%.1f">%s</text>`, x, f.top, bottom, x+4, f.top+26, html.EscapeString(m.name))
 	}
 	b.WriteString("</svg>")
 	return b.String()

@@ -45,9 +45,9 @@ func timeScale(values []float64) axis {
 		lo, hi = math.Min(lo, v), math.Max(hi, v)
 	}
 	if hi > 0 && hi > 20*math.Max(lo, 1e-3) {
-		return logAxis("ms", lo, hi, figure)
+		return logAxis("ms", lo, hi, plain)
 	}
-	return linearAxis("ms", 0, math.Max(hi, 1e-3), figure)
+	return linearAxis("ms", 0, math.Max(hi, 1e-3), plain)
 }
 
 func ys(lines []line) []float64 {
@@ -166,6 +166,7 @@ func (r *Result) overTime() plot {
 }
 
 // throughput is what was planned, sent and delivered by second, all as deliveries.
+// Seconds that the traffic did not fill are left out: their counts are of a part.
 func (r *Result) throughput() plot {
 	s := r.Seconds
 	perMessage := 1.0
@@ -173,30 +174,53 @@ func (r *Result) throughput() plot {
 		perMessage = float64(r.Expected) / float64(r.Messages)
 	}
 	c := r.timeChart("Deliveries in a second: planned, sent and delivered")
-	scale := func(v []int64, by float64) []point {
-		out := make([]point, len(v))
-		for i := range v {
-			out[i] = point{s.T[i], float64(v[i]) * by}
+	sums := map[float64]*[3]float64{}
+	var times []float64
+	for i, t := range s.T {
+		if sums[t] == nil {
+			sums[t] = &[3]float64{}
+			if t >= c.x.min && t+1 <= r.lastSend() {
+				times = append(times, t)
+			}
+		}
+		sums[t][0] += float64(s.Delivered[i])
+		sums[t][1] += float64(s.Sent[i]) * perMessage
+		sums[t][2] += float64(s.Planned[i]) * perMessage
+	}
+	pick := func(n int) []point {
+		var out []point
+		for _, t := range times {
+			out = append(out, point{t + 0.5, sums[t][n]})
 		}
 		return thin(out, 600)
 	}
 	c.lines = []line{
-		{name: "delivered", class: "s1", points: scale(s.Delivered, 1), area: true},
-		{name: "sent, times subscribers", class: "s2", points: scale(s.Sent, perMessage)},
+		{name: "delivered", class: "s1", points: pick(0), area: true},
+		{name: "sent, times subscribers", class: "s2", points: pick(1)},
 	}
 	if r.Loop == "open" {
-		c.lines = append(c.lines, line{name: "planned, times subscribers", class: "s3", points: scale(s.Planned, perMessage)})
+		c.lines = append(c.lines, line{name: "planned, times subscribers", class: "s3", points: pick(2)})
 	}
 	hi := 1.0
 	for _, v := range ys(c.lines) {
 		hi = math.Max(hi, v)
 	}
 	c.y = linearAxis("deliveries/s", 0, hi, short)
-	t := table{Head: []string{"second", "planned messages", "sent messages", "delivered"}}
+	t := table{Head: []string{"second", "phase", "planned messages", "sent messages", "delivered"}}
 	for i := range s.T {
-		t.Rows = append(t.Rows, []string{figure(s.T[i]), commas(s.Planned[i]), commas(s.Sent[i]), commas(s.Delivered[i])})
+		t.Rows = append(t.Rows, []string{figure(s.T[i]), s.Phase[i], commas(s.Planned[i]), commas(s.Sent[i]), commas(s.Delivered[i])})
 	}
 	return c.plot("Throughput", "What lies between planned and sent is the load generator's fault; between sent and delivered, the server's.", t)
+}
+
+// lastSend is the end of the measured phase, in seconds from the run's start.
+func (r *Result) lastSend() float64 {
+	for _, p := range r.Phases {
+		if p.Name == "measure" {
+			return p.End / 1000
+		}
+	}
+	return 0
 }
 
 // byRole adds up processes of one role, sample by sample.
@@ -269,11 +293,11 @@ func (r *Result) resources() []plot {
 		if n := len(r.Phases); n > 0 {
 			c.x = timeAxis(0, r.Phases[n-1].End/1000)
 		}
-		return c.plot(title, "", table(", "+unit, roles, lines, show))
+		return c.plot(title, "", table(", "+unit, roles, lines, figure))
 	}
 	return []plot{
-		build("CPU", "cores", func(p Process, i int) float64 { return p.Cores[i] }, func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }),
-		build("Resident memory", "MiB", func(p Process, i int) float64 { return float64(p.RSS[i]) / (1 << 20) }, figure),
+		build("CPU", "cores", func(p Process, i int) float64 { return p.Cores[i] }, plain),
+		build("Resident memory", "MiB", func(p Process, i int) float64 { return float64(p.RSS[i]) / (1 << 20) }, plain),
 	}
 }
 
@@ -320,6 +344,10 @@ func (r *Result) timeChart(label string) chart {
 		if n := len(r.Phases); n > 0 {
 			hi = math.Max(r.Phases[n-1].End/1000, 1)
 		}
+	}
+	// A second's row stands at its beginning, which may lie before its phase's.
+	if n := len(r.Seconds.T); n > 0 && len(c.bands) > 0 {
+		lo, hi = math.Min(lo, r.Seconds.T[0]), math.Max(hi, r.Seconds.T[n-1])
 	}
 	for _, p := range r.Phases {
 		if p.Name == "measure" {

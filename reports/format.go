@@ -86,10 +86,13 @@ func withUnit(v float64, unit string) string {
 	}
 }
 
-// plural is "1 message", "2 messages".
+// plural is "1 delivery", "2 deliveries", "2 messages".
 func plural(n int64, one string) string {
 	if n == 1 {
 		return "1 " + one
+	}
+	if stem, ok := strings.CutSuffix(one, "y"); ok {
+		return commas(n) + " " + stem + "ies"
 	}
 	return commas(n) + " " + one + "s"
 }

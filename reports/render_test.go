@@ -1,0 +1,164 @@
+package reports_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"firetower/reports"
+)
+
+func TestGoldenReports(t *testing.T) {
+	t.Parallel()
+	r := sample(t)
+	golden(t, "summary.golden", []byte(r.Summary("reports/runs/x")))
+	page, err := r.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report.golden.html", page)
+	var log bytes.Buffer
+	intervals := []reports.Interval{
+		{Tag: "measure.delivery", From: r.Started.Add(time.Second), To: r.Started.Add(2 * time.Second), Recorder: r.Histograms["delivery"]},
+		{Tag: "measure.completion", From: r.Started, To: r.Started.Add(2 * time.Second), Recorder: r.Histograms["completion"]},
+	}
+	if err := reports.WriteLog(&log, r, intervals); err != nil {
+		t.Fatal(err)
+	}
+	// The compressed payload depends on Go's version; what stands before it does not.
+	golden(t, "latency.golden.hlog", regexp.MustCompile(`HIST\S+`).ReplaceAll(log.Bytes(), []byte("HIST...")))
+}
+
+func TestSummaryFitsATerminalAndBeginsWithTheVerdict(t *testing.T) {
+	t.Parallel()
+	r := sample(t)
+	r.Reasons = []string{"a", "b", "c", "d", "e"}
+	r.Faults = append(r.Faults, r.Faults[0], r.Faults[0])
+	r.Slow = &reports.Slow{Connections: 1, Disconnected: 1, Closed: map[string]int64{"4008": 1}}
+	text := r.Summary("dir")
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if len(lines) > 25 {
+		t.Errorf("%d lines:\n%s", len(lines), text)
+	}
+	if !strings.HasPrefix(lines[0], "DEGRADED: sample on firetower") {
+		t.Errorf("begins with %q", lines[0])
+	}
+	if last := lines[len(lines)-1]; !strings.Contains(last, filepath.Join("dir", reports.HTMLFile)) {
+		t.Errorf("ends with %q", last)
+	}
+}
+
+func TestPageAsksForNothingAndHoldsTheDocument(t *testing.T) {
+	t.Parallel()
+	page, err := sample(t).HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page) > 1<<20 {
+		t.Errorf("the page has %d bytes", len(page))
+	}
+	// Whatever a browser would fetch.
+	for _, bad := range []string{"http://", "https://", "src=", "@import", "url(", "<link rel=\"stylesheet\""} {
+		if bytes.Contains(page, []byte(bad)) {
+			t.Errorf("the page has %q in it", bad)
+		}
+	}
+	if !bytes.Contains(page, []byte(`"schema":"firetower.run/v1"`)) {
+		t.Error("the document is not in the page")
+	}
+}
+
+func TestPageEscapesWhatARunSays(t *testing.T) {
+	t.Parallel()
+	r := sample(t)
+	const evil = `</script><script>alert(1)</script>"'<img onerror=x>`
+	r.Scenario, r.Purpose, r.Failure = evil, evil, evil
+	r.Reasons = []string{evil}
+	r.Environment.CPU = evil
+	r.Configuration.Scenario = evil
+	r.Faults[0].Kind = evil
+	r.Processes[0].Role, r.Processes[0].Name = evil, evil
+	r.Phases[1].Name = evil
+	page, err := r.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"<script>alert", "<img onerror", "</script><script"} {
+		if bytes.Contains(page, []byte(bad)) {
+			at := bytes.Index(page, []byte(bad))
+			t.Errorf("%q got through: ...%s", bad, page[max(0, at-80):at+40])
+		}
+	}
+	if n := bytes.Count(page, []byte("</script>")); n != 1 {
+		t.Errorf("%d script elements end, want 1", n)
+	}
+}
+
+// A run that ended before it measured anything has a readable page as well.
+func TestPageOfARunThatMeasuredNothing(t *testing.T) {
+	t.Parallel()
+	r := &reports.Result{
+		Schema: reports.Schema, ID: "x", Scenario: "s", Target: "firetower", Verdict: reports.Invalid, Reasons: []string{"nothing was measured"},
+		Failure: "gateway died", Interrupted: true,
+	}
+	page, err := r.HTML()
+	if err != nil || !bytes.Contains(page, []byte("gateway died")) {
+		t.Errorf("%v: %s", err, page)
+	}
+	if text := r.Summary(""); !strings.HasPrefix(text, "INVALID: s on firetower, which failed: gateway died") {
+		t.Errorf("summary: %s", text)
+	}
+}
+
+// TestPageInABrowser opens the page from its file and finds no console message and
+// no request. It needs Chromium.
+func TestPageInABrowser(t *testing.T) {
+	t.Parallel()
+	browser, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("no chromium on this machine")
+	}
+	dir := t.TempDir()
+	page, err := sample(t).HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "report.html")
+	if err := os.WriteFile(path, page, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	netlog := filepath.Join(dir, "net.json")
+	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", //nolint:gosec // a fixed program
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--user-data-dir="+filepath.Join(dir, "profile"),
+		"--enable-logging=stderr", "--log-net-log="+netlog, "--dump-dom", "file://"+path)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	dom, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	if !bytes.Contains(dom, []byte("Latency by percentile")) {
+		t.Error("the page was not rendered")
+	}
+	for line := range strings.Lines(stderr.String()) {
+		if strings.Contains(line, "CONSOLE") {
+			t.Errorf("console: %s", line)
+		}
+	}
+	log, err := os.ReadFile(netlog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Requests that the page makes name it as their initiator; the browser's own do not.
+	if bytes.Contains(log, []byte(`"initiator":"file://`)) {
+		t.Error("the page made a request")
+	}
+}

@@ -156,7 +156,11 @@ func (b *connectBucket) newSession(l *link, id string, epoch int64) *session {
 // claim its session for the grace time; a legacy gateway comes back from another
 // address, so nobody would claim its session.
 func (b *connectBucket) detach(l *link) {
-	lost := lossOf(l.cause())
+	lost := DropLinkDown
+	if ev := (*evictError)(nil); errors.As(l.cause(), &ev) {
+		lost = ev.reason.lossReason()
+		b.counter.evictions[ev.reason].Add(1)
+	}
 	b.mu.Lock()
 	legacy := l.legacy
 	if legacy != nil && legacy.state != sessionGone {
@@ -194,14 +198,6 @@ func (b *connectBucket) exit(l *link) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.open, l)
-}
-
-// lossOf is what the messages that waited for a link count as when it ends.
-func lossOf(cause error) DropReason {
-	if ev := (*evictError)(nil); errors.As(cause, &ev) {
-		return ev.reason.lossReason()
-	}
-	return DropLinkDown
 }
 
 // becomeLegacy settles that a link which said no hello is a legacy gateway.
@@ -343,27 +339,6 @@ func (b *connectBucket) expire(now time.Time) {
 	}
 }
 
-// sessions lists the gateways that hold a link or may come back, by name.
-func (b *connectBucket) sessions() []*session {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.sessionsLocked()
-}
-
-func (b *connectBucket) sessionsLocked() []*session {
-	list := make([]*session, 0, len(b.byCluster)+len(b.byAddr))
-	for _, s := range b.byCluster {
-		list = append(list, s)
-	}
-	for _, s := range b.byAddr {
-		if s.state != sessionUnknown {
-			list = append(list, s)
-		}
-	}
-	slices.SortFunc(list, func(a, b *session) int { return cmp.Compare(a.id, b.id) })
-	return list
-}
-
 // gateway is what is told of one session.
 type gateway struct {
 	*session
@@ -372,15 +347,20 @@ type gateway struct {
 	since time.Time
 }
 
-// gateways lists the sessions with their states of one instant.
+// gateways lists those that hold a link or may come back, by name, with their
+// states of one instant. A link that has not said what it is is none of them.
 func (b *connectBucket) gateways() []gateway {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	sessions := b.sessionsLocked()
-	list := make([]gateway, len(sessions))
-	for i, s := range sessions {
-		list[i] = gateway{session: s, state: s.state, since: s.since}
+	list := make([]gateway, 0, len(b.byCluster)+len(b.byAddr))
+	for _, sessions := range []map[string]*session{b.byCluster, b.byAddr} {
+		for _, s := range sessions {
+			if s.state != sessionUnknown {
+				list = append(list, gateway{session: s, state: s.state, since: s.since})
+			}
+		}
 	}
+	slices.SortFunc(list, func(a, b gateway) int { return cmp.Compare(a.id, b.id) })
 	return list
 }
 

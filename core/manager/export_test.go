@@ -12,7 +12,7 @@ type Registry struct{ r *topicRelevance }
 type Session = session
 
 // NewRegistry makes an empty registry.
-func NewRegistry() Registry { return Registry{newTopicRelevance()} }
+func NewRegistry() Registry { return Registry{newTopicRelevance(1 << 30)} }
 
 // NewSession makes a session that is in no table and has no link.
 func NewSession(id string, queueMessages, queueBytes int) *Session {
@@ -21,17 +21,17 @@ func NewSession(id string, queueMessages, queueBytes int) *Session {
 
 // Set is topicRelevance.set for one topic.
 func (r Registry) Set(s *Session, topic string, count int64) bool {
-	return r.r.set(s, []topicCount{{topic, count}})
+	return r.r.set(s, []topicCount{{topic, count}}) == nil
 }
 
 // SetAll is topicRelevance.set.
 func (r Registry) SetAll(s *Session, counts map[string]int64) bool {
-	return r.r.set(s, listOf(counts))
+	return r.r.set(s, listOf(counts)) == nil
 }
 
 // Add is topicRelevance.add.
 func (r Registry) Add(s *Session, delta int64, topics ...string) bool {
-	return r.r.add(s, topics, delta)
+	return r.r.add(s, topics, delta) == nil
 }
 
 // Replace is topicRelevance.replace.

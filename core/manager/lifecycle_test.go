@@ -115,8 +115,8 @@ func TestRun_DrainFlushesTheLinks(t *testing.T) {
 	if !slices.Equal(g.bodies("room"), want) {
 		t.Fatalf("%d messages of %d came before the end", len(g.bodies("room")), len(want))
 	}
-	if refuse := silent.awaitClosed(); refuse.GetCode() != "draining" {
-		t.Fatalf("a link in its handshake was told %v, want draining", refuse)
+	if refuse := silent.awaitClosed(); refuse != nil {
+		t.Fatalf("a link that may be an older gateway was told %v, which that does not know", refuse)
 	}
 	if err := <-stopped; err != nil {
 		t.Fatal(err)

@@ -44,8 +44,10 @@ type link struct {
 	// legacy is the session under the remote address, nil where a token is asked
 	// for. It is set before the link is listed.
 	legacy *session
-	// session is that of our gateway. It is the reader goroutine's.
+	// session is that of our gateway, and heard says whether any packet came and
+	// whether the first was a hello. They are the reader goroutine's.
 	session *session
+	heard   heard
 
 	// cut says that a packet was written in part: nothing can follow. It is the
 	// writer's, and the reader goroutine's once the writer has ended.
@@ -58,6 +60,15 @@ type link struct {
 	stopping bool
 	writers  sync.WaitGroup
 }
+
+// heard is what the peer has said.
+type heard uint8
+
+const (
+	heardNothing heard = iota
+	heardOther
+	heardHello
+)
 
 func newLink(ctx context.Context, b *connectBucket, conn net.Conn) *link {
 	l := &link{
@@ -90,8 +101,10 @@ func (l *link) converse() error {
 	if err != nil {
 		return readError(err)
 	}
+	l.heard = heardOther
 	switch {
 	case p.Type == protocol.HelloKey:
+		l.heard = heardHello
 		if err := l.handshake(p); err != nil {
 			return err
 		}
@@ -135,9 +148,9 @@ func (l *link) beLegacy() {
 func (l *link) receive(p protocol.Packet, raw []byte) error {
 	switch p.Type {
 	case protocol.PublishKey:
-		if protocol.ValidTopic(p.Topic, l.b.opt.MaxTopicBytes) != nil {
-			l.b.counter.drops[DropBadTopic].Add(1)
-			return nil
+		if !validTopic(p.Topic, l.b.opt) {
+			l.b.counter.drops[DropBadTopic].Add(1) // its gateway's peers are not to suffer for it
+			break
 		}
 		l.b.bus.publish(p.Topic, raw, ViaLink)
 	case protocol.HeartbeatKey:
@@ -187,9 +200,12 @@ func (l *link) farewell() {
 	code := ev.reason.refuseCode()
 	if l.cut || code == "" {
 		if isTCP {
-			tcp.SetLinger(0) // what the kernel still holds would not be read either
+			_ = tcp.SetLinger(0) // what the kernel still holds would not be read either
 		}
 		return
+	}
+	if l.b.opt.Token == "" && l.heard != heardHello {
+		return // an older gateway, perhaps, which is not to see what it does not know
 	}
 	packet, err := controlPacket(protocol.RefuseKey, &topicpb.LinkRefuse{Code: code, Reason: ev.Error()})
 	if err != nil {
@@ -202,7 +218,7 @@ func (l *link) farewell() {
 	// Closing with bytes unread makes TCP reset the connection, and the peer
 	// would lose what it has not read yet, the reason with it (RFC 1122 4.2.2.13).
 	if tcp.CloseWrite() == nil {
-		io.Copy(io.Discard, io.LimitReader(l.conn, farewellBytes))
+		_, _ = io.Copy(io.Discard, io.LimitReader(l.conn, farewellBytes)) // whatever ends it ends the link
 	}
 }
 
@@ -217,7 +233,7 @@ func controlPacket(typ protocol.MessageType, body proto.Message) ([]byte, error)
 	})
 }
 
-// log tells once how the link ended, and counts an eviction.
+// log tells once how the link ended.
 func (l *link) log() {
 	name, log := "", l.b.log
 	if l.session != nil {
@@ -225,14 +241,14 @@ func (l *link) log() {
 	}
 	var ev *evictError
 	switch err := l.cause(); {
+	case !errors.As(err, &ev) && l.heard == heardNothing:
+		log.Debug("connection ended that had said nothing", "remote", l.remote, "err", err) // a probe of the port
 	case !errors.As(err, &ev):
 		log.Info("gateway link lost", "gateway", name, "remote", l.remote, "err", err)
 	case ev.reason == EvictDraining:
 		log.Info("gateway link drained", "gateway", name, "remote", l.remote)
-		l.b.counter.evictions[ev.reason].Add(1)
 	default:
 		log.Warn("gateway evicted", "gateway", name, "remote", l.remote, "reason", string(ev.reason), "err", ev.cause)
-		l.b.counter.evictions[ev.reason].Add(1)
 	}
 }
 

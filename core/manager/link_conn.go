@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"math"
 	"net"
 	"time"
 )
@@ -13,8 +14,9 @@ func tuneConn(conn net.Conn, opt Options) {
 		return
 	}
 	probe := max(opt.Heartbeat/2, time.Second)
-	tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: max(opt.Heartbeat, time.Second), Interval: probe, Count: 3})
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: max(opt.Heartbeat, time.Second), Interval: probe, Count: 3})
 	// Not below WriteTimeout: a peer that is slow and alive is for the write
 	// deadline to judge, and the kernel counts a closed window as dead too.
-	setUserTimeout(tcp, int((2*max(opt.Heartbeat, opt.WriteTimeout) + time.Second).Milliseconds()))
+	timeout := 2*max(opt.Heartbeat, opt.WriteTimeout) + time.Second
+	setUserTimeout(tcp, int(min(timeout.Milliseconds(), math.MaxInt32)))
 }

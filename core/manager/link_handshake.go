@@ -93,7 +93,7 @@ func (l *link) snapshot() ([]topicCount, error) {
 			return nil, evicted(EvictBadHello, fmt.Errorf("snapshot: %w", err))
 		}
 		for _, t := range part.GetTopics() {
-			if err := protocol.ValidTopic(t.GetTopic(), l.b.opt.MaxTopicBytes); err != nil {
+			if !validTopic(t.GetTopic(), l.b.opt) {
 				// Refusing the gateway would silence all its clients for the sake of one name.
 				refused++
 				continue

@@ -85,7 +85,7 @@ func New(opt Options) (*Manager, error) {
 		log:      opt.logger(),
 		id:       newManagerID(),
 		started:  time.Now(),
-		registry: newTopicRelevance(),
+		registry: newTopicRelevance(opt.MaxTopicsPerGateway),
 		counter:  newCounters(),
 		metrics:  opt.Registry,
 		ready:    make(chan struct{}),
@@ -138,15 +138,17 @@ func (m *Manager) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failed := make(chan error, 4) // one for each that is started
 
 	var acceptors, others sync.WaitGroup
 	start := func(wg *sync.WaitGroup, role string, run func(context.Context) error) {
 		wg.Go(func() {
 			pprof.Do(ctx, pprof.Labels("role", role), func(ctx context.Context) {
 				if err := run(ctx); err != nil {
-					fail(fmt.Errorf("manager: %s: %w", role, err))
+					failed <- fmt.Errorf("manager: %s: %w", role, err)
+					stop()
 				}
 			})
 		})
@@ -181,10 +183,12 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	others.Wait()
 	m.log.Info("manager stopped", "manager", m.id)
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+	select {
+	case err := <-failed:
 		return err
+	default:
+		return nil
 	}
-	return nil
 }
 
 // listeners are the sockets of a manager.

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"errors"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,16 @@ import (
 // publishers of different topics stand in each other's way; 64 is far above the
 // cores that a manager runs on and costs 64 empty maps a session.
 const relevanceShards = 64
+
+// maxCount bounds the subscribers of a topic at one gateway, so that no sum of
+// them overflows.
+const maxCount = 1<<31 - 1
+
+// Why a session's topics could not be changed.
+var (
+	errSessionGone   = errors.New("the session is gone")
+	errTooManyTopics = errors.New("the gateway has as many topics as it may have")
+)
 
 // dropChunk is how many topics of a dead session leave a shard before its locks
 // are let go for those who publish meanwhile.
@@ -23,7 +34,10 @@ const dropChunk = 1024
 // Lock order: shard.order before shard.mu. Nothing that blocks is called under
 // either; queueing to a link takes that queue's own lock under shard.order.
 type topicRelevance struct {
-	seed        maphash.Seed
+	seed maphash.Seed
+	// maxTopics is how many topics a session may have. Calls that add at the same
+	// time may pass it by one each.
+	maxTopics   int64
 	topics      atomic.Int64
 	subscribers atomic.Int64
 	shards      [relevanceShards]relevanceShard
@@ -74,8 +88,8 @@ type topicCount struct {
 	count int64
 }
 
-func newTopicRelevance() *topicRelevance {
-	r := &topicRelevance{seed: maphash.MakeSeed()}
+func newTopicRelevance(maxTopics int) *topicRelevance {
+	r := &topicRelevance{seed: maphash.MakeSeed(), maxTopics: int64(maxTopics)}
 	for i := range r.shards {
 		r.shards[i].topics = make(map[string]*relevance)
 	}
@@ -120,39 +134,44 @@ func (r *topicRelevance) number(topic string) int64 {
 	return 0
 }
 
-// set puts the absolute counts of some topics of a session in place; 0 (or
-// less) removes. It reports false when the session is gone, and then has changed
-// nothing that remains.
-func (r *topicRelevance) set(to *session, counts []topicCount) bool {
+// set puts the absolute counts of some topics of a session in place; 0 (or less)
+// removes. After errTooManyTopics those before the one too many are in place.
+func (r *topicRelevance) set(to *session, counts []topicCount) error {
 	for _, c := range counts {
-		i := r.shardIndex(c.topic)
-		s := &r.shards[i]
-		s.mu.Lock()
-		if to.index.gone.Load() {
-			s.mu.Unlock()
-			return false
+		if err := r.change(to, c.topic, func(int64) int64 { return c.count }); err != nil {
+			return err
 		}
-		r.setLocked(i, to, c.topic, c.count)
-		s.mu.Unlock()
 	}
-	return true
+	return nil
 }
 
 // add changes the counts of some topics of a session by delta. A count does not
 // go below 0: one unsubscribe too many must not eat another's subscribe.
-func (r *topicRelevance) add(to *session, topics []string, delta int64) bool {
+func (r *topicRelevance) add(to *session, topics []string, delta int64) error {
 	for _, topic := range topics {
-		i := r.shardIndex(topic)
-		s := &r.shards[i]
-		s.mu.Lock()
-		if to.index.gone.Load() {
-			s.mu.Unlock()
-			return false
+		if err := r.change(to, topic, func(have int64) int64 { return have + delta }); err != nil {
+			return err
 		}
-		r.setLocked(i, to, topic, s.countLocked(to, topic)+delta)
-		s.mu.Unlock()
 	}
-	return true
+	return nil
+}
+
+// change makes a new count of the one that a session has.
+func (r *topicRelevance) change(to *session, topic string, next func(have int64) int64) error {
+	i := r.shardIndex(topic)
+	s := &r.shards[i]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if to.index.gone.Load() {
+		return errSessionGone
+	}
+	have := s.countLocked(to, topic)
+	want := next(have)
+	if have == 0 && want > 0 && to.index.topics.Load() >= r.maxTopics {
+		return errTooManyTopics
+	}
+	r.setLocked(i, to, topic, want)
+	return nil
 }
 
 // replace puts a session with its counts in the place of an older one (nil when
@@ -251,7 +270,7 @@ func (r *topicRelevance) setLocked(i int, to *session, topic string, count int64
 // setEntryLocked puts one absolute count in place at a known entry and keeps the
 // totals and the session's index with it. The shard's mu is held.
 func (r *topicRelevance) setEntryLocked(i int, to *session, e *relevance, count int64) {
-	count = max(count, 0)
+	count = min(max(count, 0), maxCount)
 	at := -1
 	for j := range e.refs {
 		if e.refs[j].to == to {

@@ -2,7 +2,6 @@ package manager
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
 )
 
@@ -13,7 +12,7 @@ type topicInfo struct {
 	gateways    int
 }
 
-// less orders rows as they are listed: most subscribers first, then by name.
+// compare orders rows as they are listed: most subscribers first, then by name.
 func (a topicInfo) compare(b topicInfo) int {
 	if c := cmp.Compare(b.subscribers, a.subscribers); c != 0 {
 		return c
@@ -21,18 +20,44 @@ func (a topicInfo) compare(b topicInfo) int {
 	return cmp.Compare(a.topic, b.topic)
 }
 
-// topHeap keeps the best rows seen so far with the worst of them on top.
-type topHeap []topicInfo
+// topRows keeps the best rows seen so far: a heap with the worst of them on top,
+// once there are limit of them.
+type topRows struct {
+	limit int
+	rows  []topicInfo
+}
 
-func (h topHeap) Len() int           { return len(h) }
-func (h topHeap) Less(i, j int) bool { return h[i].compare(h[j]) > 0 }
-func (h topHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *topHeap) Push(x any)        { *h = append(*h, x.(topicInfo)) }
-func (h *topHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return last
+// offer takes a row in if it is among the best.
+func (t *topRows) offer(row topicInfo) {
+	switch {
+	case len(t.rows) < t.limit:
+		t.rows = append(t.rows, row)
+		if len(t.rows) == t.limit {
+			for i := t.limit/2 - 1; i >= 0; i-- {
+				t.sink(i)
+			}
+		}
+	case t.limit > 0 && row.compare(t.rows[0]) < 0:
+		t.rows[0] = row
+		t.sink(0)
+	}
+}
+
+// sink moves row i down to where no row below it is worse.
+func (t *topRows) sink(i int) {
+	for {
+		worst := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(t.rows); child++ {
+			if t.rows[child].compare(t.rows[worst]) > 0 {
+				worst = child
+			}
+		}
+		if worst == i {
+			return
+		}
+		t.rows[i], t.rows[worst] = t.rows[worst], t.rows[i]
+		i = worst
+	}
 }
 
 // top lists the limit topics with the most subscribers among those that match
@@ -40,26 +65,18 @@ func (h *topHeap) Pop() any {
 // heap of limit rows and never sorts more than those; a shard's readers-writer
 // lock is held for that shard's part only, so the list is not of one instant.
 func (r *topicRelevance) top(limit int, match func(topic string) bool) (rows []topicInfo, total int64) {
-	best := make(topHeap, 0, min(limit, 1024))
+	best := topRows{limit: limit}
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.RLock()
 		for topic, e := range s.topics {
-			if match != nil && !match(topic) {
-				continue
-			}
-			total++
-			row := topicInfo{topic: topic, subscribers: e.total, gateways: len(e.refs)}
-			switch {
-			case len(best) < limit:
-				heap.Push(&best, row)
-			case limit > 0 && row.compare(best[0]) < 0:
-				best[0] = row
-				heap.Fix(&best, 0)
+			if match == nil || match(topic) {
+				total++
+				best.offer(topicInfo{topic: topic, subscribers: e.total, gateways: len(e.refs)})
 			}
 		}
 		s.mu.RUnlock()
 	}
-	slices.SortFunc(best, topicInfo.compare)
-	return best, total
+	slices.SortFunc(best.rows, topicInfo.compare)
+	return best.rows, total
 }

@@ -56,10 +56,15 @@ func (s *topicService) checkTopic(field, topic string) error {
 	return nil
 }
 
+// validTopic tells whether a topic is allowed, for those who need no reason.
+func validTopic(topic string, opt Options) bool {
+	return protocol.ValidTopic(topic, opt.MaxTopicBytes) == nil
+}
+
 func (s *topicService) checkTopics(field string, topics []string) error {
 	for i, topic := range topics {
-		if err := s.checkTopic(field+"["+strconv.Itoa(i)+"]", topic); err != nil {
-			return err
+		if !validTopic(topic, s.opt) {
+			return s.checkTopic(field+"["+strconv.Itoa(i)+"]", topic)
 		}
 	}
 	return nil
@@ -109,20 +114,16 @@ func (s *topicService) count(ip string, topics []string, delta int64) error {
 	if g == nil {
 		return status.Errorf(codes.FailedPrecondition, "Ip: no link of a gateway comes from %q", ip)
 	}
-	if delta > 0 {
-		if err := s.checkRoom(g, len(topics)); err != nil {
-			return err
-		}
-	}
-	if !s.registry.add(g, topics, delta) {
-		return status.Errorf(codes.FailedPrecondition, "Ip: the link from %q is gone", ip)
-	}
-	return nil
+	return s.changed(g, s.registry.add(g, topics, delta))
 }
 
-func (s *topicService) checkRoom(g *session, more int) error {
-	if have := g.index.topics.Load(); have+int64(more) > int64(s.opt.MaxTopicsPerGateway) {
-		return status.Errorf(codes.ResourceExhausted, "gateway %q has %d topics and may have %d", g.id, have, s.opt.MaxTopicsPerGateway)
+// changed is the answer to a change of a gateway's topics.
+func (s *topicService) changed(g *session, err error) error {
+	switch {
+	case errors.Is(err, errTooManyTopics):
+		return status.Errorf(codes.ResourceExhausted, "gateway %q: %v, which is %d", g.id, err, s.opt.MaxTopicsPerGateway)
+	case err != nil:
+		return status.Errorf(codes.FailedPrecondition, "gateway %q: %v", g.id, err)
 	}
 	return nil
 }
@@ -130,34 +131,23 @@ func (s *topicService) checkRoom(g *session, more int) error {
 // SyncTopics implements topicpb.TopicServiceServer.
 func (s *topicService) SyncTopics(_ context.Context, in *topicpb.SyncTopicsRequest) (*topicpb.SyncTopicsResponse, error) {
 	counts := make([]topicCount, 0, len(in.GetTopics()))
-	more := 0
 	for i, t := range in.GetTopics() {
-		if err := s.checkTopic(fmt.Sprintf("topics[%d].topic", i), t.GetTopic()); err != nil {
-			return nil, err
+		if !validTopic(t.GetTopic(), s.opt) {
+			return nil, s.checkTopic(fmt.Sprintf("topics[%d].topic", i), t.GetTopic())
 		}
-		if t.GetCount() < 0 {
-			return nil, invalid(fmt.Sprintf("topics[%d].count", i), fmt.Errorf("must be >= 0, got %d", t.GetCount()))
-		}
-		if t.GetCount() > 0 {
-			more++
+		if n := t.GetCount(); n < 0 || n > maxCount {
+			return nil, invalid(fmt.Sprintf("topics[%d].count", i), fmt.Errorf("must be 0 to %d, got %d", maxCount, n))
 		}
 		counts = append(counts, topicCount{topic: t.GetTopic(), count: t.GetCount()})
 	}
 	g := s.bucket.live(in.GetClusterId(), in.GetEpoch())
 	if g == nil {
-		return nil, noSession(in)
+		return nil, status.Errorf(codes.FailedPrecondition, "cluster_id, epoch: %q has no live link with epoch %d", in.GetClusterId(), in.GetEpoch())
 	}
-	if err := s.checkRoom(g, more); err != nil {
+	if err := s.changed(g, s.registry.set(g, counts)); err != nil {
 		return nil, err
 	}
-	if !s.registry.set(g, counts) {
-		return nil, noSession(in)
-	}
 	return &topicpb.SyncTopicsResponse{}, nil
-}
-
-func noSession(in *topicpb.SyncTopicsRequest) error {
-	return status.Errorf(codes.FailedPrecondition, "cluster_id, epoch: %q has no live link with epoch %d", in.GetClusterId(), in.GetEpoch())
 }
 
 // Publish implements topicpb.TopicServiceServer.
@@ -261,8 +251,8 @@ func (s *topicService) messageID() string {
 func answer(r receipt) *topicpb.PublishResponse {
 	out := &topicpb.PublishResponse{
 		Ok:              r.queued == r.matched,
-		GatewaysMatched: uint32(r.matched), //nolint:gosec // bounded by max_gateways
-		GatewaysQueued:  uint32(r.queued),  //nolint:gosec // bounded by max_gateways
+		GatewaysMatched: uint32(r.matched),
+		GatewaysQueued:  uint32(r.queued),
 	}
 	if !out.GetOk() {
 		var b strings.Builder
@@ -291,7 +281,7 @@ func (s *topicService) ListTopics(_ context.Context, in *topicpb.ListTopicsReque
 	rows, total := s.registry.top(limit, match)
 	out := &topicpb.ListTopicsResponse{Topics: make([]*topicpb.TopicInfo, len(rows)), Total: uint64(total)}
 	for i, r := range rows {
-		out.Topics[i] = &topicpb.TopicInfo{Topic: r.topic, Subscribers: r.subscribers, Gateways: uint32(r.gateways)} //nolint:gosec // bounded by max_gateways
+		out.Topics[i] = &topicpb.TopicInfo{Topic: r.topic, Subscribers: r.subscribers, Gateways: uint32(r.gateways)}
 	}
 	return out, nil
 }
@@ -339,5 +329,5 @@ func (s *topicService) Offline(_ context.Context, in *topicpb.OfflineRequest) (*
 	if err != nil {
 		return nil, invalid("topic", err)
 	}
-	return &topicpb.OfflineResponse{Gateways: uint32(s.bucket.broadcast(packet))}, nil //nolint:gosec // bounded by max_gateways
+	return &topicpb.OfflineResponse{Gateways: uint32(s.bucket.broadcast(packet))}, nil
 }

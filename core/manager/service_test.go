@@ -240,6 +240,10 @@ func TestService_InvalidArguments(t *testing.T) {
 			_, err := h.rpc.SyncTopics(ctx, &topicpb.SyncTopicsRequest{Topics: []*topicpb.TopicCount{{Topic: "a", Count: -1}}})
 			return err
 		}, "topics[0].count:"},
+		{"SyncTopics count that would overflow a sum", func() error {
+			_, err := h.rpc.SyncTopics(ctx, &topicpb.SyncTopicsRequest{Topics: []*topicpb.TopicCount{{Topic: "a", Count: 1 << 62}}})
+			return err
+		}, "topics[0].count:"},
 		{"ListTopics", func() error {
 			_, err := h.rpc.ListTopics(ctx, &topicpb.ListTopicsRequest{Limit: 1 << 30})
 			return err
@@ -298,6 +302,9 @@ func TestService_TopicsPerGatewayAreBounded(t *testing.T) {
 	}
 	if got := status.Code(g.sync(h, map[string]int64{"d": 1})); got != codes.ResourceExhausted {
 		t.Fatalf("one topic too many = %v, want ResourceExhausted", got)
+	}
+	if err := g.sync(h, map[string]int64{"a": 7}); err != nil {
+		t.Fatalf("another count of a topic that it has: %v", err)
 	}
 	if err := g.sync(h, map[string]int64{"a": 0}); err != nil {
 		t.Fatal(err)

@@ -35,9 +35,7 @@ type evidence struct {
 	skew    time.Duration
 	cpus    int
 	faults  error // what fleets ended with before their time
-	unsent  int64 // corrections to the ledger that a check must see
 	forgot  int64
-	stride  uint64
 }
 
 // selfCheck says whether the figures of a run can be believed.

@@ -84,8 +84,8 @@ func (n *nursery) start(role, name string, wantStdin bool, args ...string) (*chi
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	defer logFile.Close()                //nolint:errcheck // the child has its own descriptor
-	cmd := exec.Command(n.exec, args...) //nolint:gosec // our own binary
+	defer logFile.Close()                // the child has its own descriptor
+	cmd := exec.Command(n.exec, args...) // our own binary
 	cmd.Env = n.env
 	cmd.Stderr = logFile
 	cmd.SysProcAttr = childAttributes()

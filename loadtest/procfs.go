@@ -16,11 +16,8 @@ const clockTick = 10 * time.Millisecond
 // usage is what a process has used, by /proc.
 type usage struct {
 	cpu time.Duration // user and system
-	// wait is how long its threads were runnable and did not run. Threads that have
-	// ended are not in it.
-	wait time.Duration
-	rss  int64 // bytes
-	fds  int
+	rss int64         // bytes
+	fds int
 }
 
 // readUsage reads what a process has used so far. The error is that of a process
@@ -69,8 +66,8 @@ func parseStat(stat string) (time.Duration, error) {
 	return time.Duration(ticks) * clockTick, nil
 }
 
-// readWait adds up the run queue waits of a process's threads (second field of
-// schedstat). It opens a file for each thread, so it is for phase edges.
+// readWait is how long a process's threads were runnable and did not run: the
+// second field of their schedstat. Threads that have ended are not in it. It opens a file for each thread, so it is for phase edges.
 func readWait(pid int) time.Duration {
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil {

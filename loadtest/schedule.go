@@ -24,7 +24,7 @@ func newSchedule(s scenarios.Scenario, length time.Duration, stream uint64) sche
 			return time.Duration(n/int64(s.Load.Burst)) * s.Load.Every.Duration
 		}}
 	case s.Load.Arrivals == scenarios.ArrivalsPoisson:
-		r := rand.New(rand.NewPCG(s.Seed, stream)) //nolint:gosec // a plan that can be repeated, not a secret
+		r := rand.New(rand.NewPCG(s.Seed, stream)) // a plan that can be repeated, not a secret
 		at := 0.0
 		return schedule{length, func() time.Duration {
 			at += r.ExpFloat64() / s.Load.Rate.PerSecond

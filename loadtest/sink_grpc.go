@@ -81,7 +81,7 @@ func dialGRPC(ctx context.Context, c *clock.Clock, addr string, window int) (*gr
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			return nil, errors.Join(fmt.Errorf("publisher: open stream to %s: %w", addr, err), s.close())
 		}
-		time.Sleep(reopenEvery)
+		sleepCtx(ctx, reopenEvery)
 	}
 	s.wg.Go(s.keepOpen)
 	return s, nil

@@ -84,7 +84,7 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 // blocks is the order of the runs.
 func blocks(plans []*Plan, repeat int, seed uint64) []*Plan {
 	block := slices.Clone(plans)
-	r := rand.New(rand.NewPCG(seed, 0x7673)) //nolint:gosec // an order that can be repeated, not a secret
+	r := rand.New(rand.NewPCG(seed, 0x7673)) // an order that can be repeated, not a secret
 	var out []*Plan
 	for n := range repeat {
 		if n%2 == 0 {

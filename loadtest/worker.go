@@ -242,13 +242,19 @@ func (w *worker) tick(ctx context.Context) {
 // flow tells the messages received whenever they have grown: what a closed loop
 // goes by.
 func (w *worker) flow(ctx context.Context) {
+	ticker := time.NewTicker(flowEvery)
+	defer ticker.Stop()
 	last := int64(0)
-	for ctx.Err() == nil {
-		if n := w.fleet.Counters().Received; n != last {
-			last = n
-			w.say(reply{Op: evFlow, Received: n})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if n := w.fleet.Counters().Received; n != last {
+				last = n
+				w.say(reply{Op: evFlow, Received: n})
+			}
 		}
-		time.Sleep(flowEvery)
 	}
 }
 

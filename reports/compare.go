@@ -273,8 +273,8 @@ func (c *Comparison) String() string {
 		fmt.Fprintf(&b, "  %-31s%12s%12s%10s%20s%20s\n", name, cell(Median(row.Base), row.Unit), cell(Median(row.New), row.Unit), r, span(row.Base, row.Unit), span(row.New, row.Unit))
 	}
 	n := min(len(c.Base.IDs), len(c.New.IDs))
-	switch {
-	case n == 1:
+	switch n {
+	case 1:
 		b.WriteString("\nA single run on a side: nothing here tells a change from noise. Two runs of one build\noften differ by 10 % and more; repeat both sides (loadtest run --repeat 5), in turn.\n")
 	default:
 		fmt.Fprintf(&b, "\nRatios of medians of at least %d runs a side. Where the ranges overlap, the ratio is no\nevidence of a change; no test of significance has been made.\n", n)

@@ -21,7 +21,7 @@ var pageStyle string
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"plot": func(p plot) template.HTML {
 		// chart.draw escapes every text that it writes.
-		return template.HTML(p.SVG) //nolint:gosec // see above
+		return template.HTML(p.SVG) // see above
 	},
 }).Parse(pageText))
 
@@ -66,14 +66,14 @@ func (r *Result) HTML() ([]byte, error) {
 		return nil, fmt.Errorf("render page: %w", err)
 	}
 	d := pageData{
-		R: r, Style: template.CSS(pageStyle), //nolint:gosec // our own file
+		R: r, Style: template.CSS(pageStyle), // our own file
 		Subject: strings.TrimSpace(r.subject()), Headline: r.Headline(),
 		When:      r.Started.UTC().Format("2006-01-02 15:04:05 UTC") + ", " + seconds(float64(r.Ended.Sub(r.Started).Milliseconds())),
 		Tiles:     r.tiles(),
 		Resources: r.resources(),
 		Ledger:    r.ledgerFacts(), Publisher: r.publisherFacts(), Processes: r.processTable(),
 		Environment: r.environmentFacts(),
-		JSON:        template.JS(doc), //nolint:gosec // escaped by Marshal, see above
+		JSON:        template.JS(doc), // escaped by Marshal, see above
 	}
 	if r.Delivery.Count > 0 {
 		d.Latency = []plot{r.percentileCurve()}

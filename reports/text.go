@@ -21,23 +21,9 @@ func (r *Result) Summary(dir string) string {
 		lines = append(lines, "           "+reason)
 	}
 	lines = append(lines, r.subject(), "")
-	lines = append(lines, r.ledgerLines()...)
-	lines = append(lines, "")
-	lines = append(lines, fmt.Sprintf("  %-16s%11s%9s%9s%9s%9s%9s", "latency, ms", "count", "p50", "p90", "p99", "p99.9", "max"))
-	for _, row := range []struct {
-		name string
-		d    Distribution
-	}{
-		{"delivery", r.Delivery},
-		{"first arrival", r.First},
-		{"completion", r.Completion},
-		{"publish lag", r.PublishLag},
-	} {
-		d := row.d
-		lines = append(lines, fmt.Sprintf("  %-16s%11s%9s%9s%9s%9s%9s", row.name, commas(d.Count),
-			figureOr(d.P50), figureOr(d.P90), figureOr(d.P99), figureOr(d.P999), figureOr(d.Max)))
+	if r.Delivery.Count > 0 || r.Expected > 0 {
+		lines = append(lines, r.trafficLines()...)
 	}
-	lines = append(lines, "")
 	lines = append(lines, r.costLines()...)
 	lines = append(lines, r.checkLine(), r.thresholdLine())
 	for _, f := range r.Faults {
@@ -51,6 +37,26 @@ func (r *Result) Summary(dir string) string {
 		lines = append(lines[:summaryLines-1], last)
 	}
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// trafficLines are the ledger and the latencies.
+func (r *Result) trafficLines() []string {
+	lines := r.ledgerLines()
+	lines = append(lines, "", fmt.Sprintf("  %-16s%11s%9s%9s%9s%9s%9s", "latency, ms", "count", "p50", "p90", "p99", "p99.9", "max"))
+	for _, row := range []struct {
+		name string
+		d    Distribution
+	}{
+		{"delivery", r.Delivery},
+		{"first arrival", r.First},
+		{"completion", r.Completion},
+		{"publish lag", r.PublishLag},
+	} {
+		d := row.d
+		lines = append(lines, fmt.Sprintf("  %-16s%11s%9s%9s%9s%9s%9s", row.name, commas(d.Count),
+			figureOr(d.P50), figureOr(d.P90), figureOr(d.P99), figureOr(d.P999), figureOr(d.Max)))
+	}
+	return append(lines, "")
 }
 
 // Headline is the verdict and whether the thresholds held, in one line.
@@ -81,7 +87,7 @@ func firstLine(s string) string {
 }
 
 func (r *Result) subject() string {
-	rate := ""
+	var rate string
 	switch r.Loop {
 	case "open":
 		rate = figure(r.MessagesPerSecond) + " messages/s, open loop"
@@ -111,10 +117,20 @@ func (r *Result) costLines() []string {
 	lines := []string{
 		fmt.Sprintf("  server     %s us CPU per delivery, %s cores, %s per idle connection, %s at most",
 			figureOr(s.CPUMicrosPerDelivery), figure(s.CPUCores), byteSizeOr(s.RSSBytesPerConnection), byteSize(float64(s.RSSPeak))),
-		fmt.Sprintf("  load       %s us CPU per message, %s deliveries/s", figureOr(g.CPUMicrosPerMessage), figure(r.DeliveriesPerSecond)),
+	}
+	if g.CPUMicrosPerMessage != nil {
+		lines = append(lines, fmt.Sprintf("  load       %s us CPU per message, %s deliveries/s", figureOr(g.CPUMicrosPerMessage), figure(r.DeliveriesPerSecond)))
 	}
 	if r.Slow != nil {
-		lines = append(lines, fmt.Sprintf("  slow       %d of %d disconnected: %s", r.Slow.Disconnected, r.Slow.Connections, reasons(r.Slow.Closed)))
+		told := map[string]int64{}
+		for reason, n := range s.Disconnects {
+			told[reason] = int64(n)
+		}
+		line := fmt.Sprintf("  slow       %d of %d disconnected: %s", r.Slow.Disconnected, r.Slow.Connections, reasons(r.Slow.Closed))
+		if len(told) > 0 {
+			line += "; the server counts " + reasons(told)
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }

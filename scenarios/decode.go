@@ -10,8 +10,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// Problem is one thing that is wrong with a scenario file.
-type Problem struct {
+// ProblemError is one thing that is wrong with a scenario file.
+type ProblemError struct {
 	// File is the path or name of the file, empty when there is none.
 	File string
 	// Line is the line of the key, or of the table that lacks it; 0 when unknown.
@@ -23,7 +23,7 @@ type Problem struct {
 }
 
 // Error is "file:line: key: reason", without the parts that are not known.
-func (p *Problem) Error() string {
+func (p *ProblemError) Error() string {
 	var b strings.Builder
 	if p.File != "" {
 		b.WriteString(p.File)
@@ -39,12 +39,12 @@ func (p *Problem) Error() string {
 	return b.String()
 }
 
-// Decode reads a scenario file strictly. The error joins one *Problem for each
+// Decode reads a scenario file strictly. The error joins one *ProblemError for each
 // thing that is wrong, in the order of the file.
 func Decode(file string, data []byte) (Scenario, error) {
 	var doc map[string]any
 	if err := toml.Unmarshal(data, &doc); err != nil {
-		p := &Problem{File: file, Reason: err.Error()}
+		p := &ProblemError{File: file, Reason: err.Error()}
 		var syntax *toml.DecodeError
 		if errors.As(err, &syntax) {
 			p.Line, _ = syntax.Position()
@@ -68,11 +68,11 @@ type decoder struct {
 	lines    map[string]int
 	s        Scenario
 	given    map[string]bool // keys that the file has
-	problems []*Problem
+	problems []*ProblemError
 }
 
 func (d *decoder) err() error {
-	slices.SortStableFunc(d.problems, func(a, b *Problem) int { return a.Line - b.Line })
+	slices.SortStableFunc(d.problems, func(a, b *ProblemError) int { return a.Line - b.Line })
 	errs := make([]error, len(d.problems))
 	for i, p := range d.problems {
 		errs[i] = p
@@ -95,7 +95,7 @@ func (d *decoder) fail(key, reason string) {
 		}
 		at = at[:cut]
 	}
-	d.problems = append(d.problems, &Problem{File: d.file, Line: line, Key: key, Reason: reason})
+	d.problems = append(d.problems, &ProblemError{File: d.file, Line: line, Key: key, Reason: reason})
 }
 
 // table walks the tables that the key table knows, in sorted order so that

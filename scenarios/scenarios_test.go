@@ -114,9 +114,9 @@ func TestDecodeRefuses(t *testing.T) {
 					t.Errorf("the error lacks %q:\n%v", want, err)
 				}
 			}
-			var p *scenarios.Problem
+			var p *scenarios.ProblemError
 			if !errors.As(err, &p) || p.File != "f.toml" {
-				t.Errorf("the error holds no Problem of the file: %#v", err)
+				t.Errorf("the error holds no ProblemError of the file: %#v", err)
 			}
 		})
 	}

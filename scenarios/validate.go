@@ -21,7 +21,7 @@ const (
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
 
-// Validate joins one *Problem for each thing that is wrong with a scenario that
+// Validate joins one *ProblemError for each thing that is wrong with a scenario that
 // did not come from a file, or that was changed since.
 func (s Scenario) Validate() error {
 	d := decoder{s: s}

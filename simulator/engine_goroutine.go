@@ -236,10 +236,13 @@ func (c *goroutineConn) open() (reason string) {
 	}
 	begun := c.engine.clock.Now()
 	ws, response, err := upgrade.DialContext(ctx, config.URLs[c.global%len(config.URLs)], http.Header{})
-	if err != nil {
-		if response != nil {
-			return fmt.Sprintf("upgrade: HTTP %d", response.StatusCode)
-		}
+	if response != nil {
+		defer response.Body.Close()
+	}
+	switch {
+	case err != nil && response != nil:
+		return fmt.Sprintf("upgrade: HTTP %d", response.StatusCode)
+	case err != nil:
 		return "connect: " + socketReason(err)
 	}
 	answered := c.engine.clock.Now()
@@ -311,7 +314,7 @@ func (c *goroutineConn) read(done func()) (code, refusal string, now int64) {
 			}
 			return closeReason(err), refusal, c.engine.clock.Now()
 		}
-		buffer := messageBuffers.Get().(*[]byte)
+		buffer, _ := messageBuffers.Get().(*[]byte)
 		payload, err := appendAll((*buffer)[:0], r)
 		now := c.engine.clock.Now()
 		var v verdict

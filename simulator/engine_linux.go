@@ -3,7 +3,6 @@ package simulator
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,7 +40,6 @@ func newEngine(config Config, clk *clock.Clock) (engine, error) {
 // epollEngine drives the shards, each of which has its connections to itself.
 type epollEngine struct {
 	shards  []*shard
-	once    sync.Once
 	stopped chan struct{} // closed when run has ended
 }
 

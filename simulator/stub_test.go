@@ -229,12 +229,15 @@ func (f *fleet) finish(sent ...simulator.TopicSent) *simulator.Report {
 // waitFor polls until the condition holds.
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
 	for !condition() {
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatalf("waited 20s for %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -296,7 +297,7 @@ func TestParseUpgrade(t *testing.T) {
 			if refusal != tt.refusal {
 				t.Fatalf("refusal %q, want %q", refusal, tt.refusal)
 			}
-			wantN := bytes.Index([]byte(tt.answer), []byte("\r\n\r\n")) + 4
+			wantN := strings.Index(tt.answer, "\r\n\r\n") + 4
 			if tt.incomplete || tt.refusal == "upgrade: answer too long" {
 				wantN = 0
 			}

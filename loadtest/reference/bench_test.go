@@ -72,7 +72,7 @@ func fanout(b *testing.B, kind string, config simulator.Config, rate int) {
 	warmup := envInt(b, "FANOUT_WARMUP", 20)
 	for range warmup {
 		p.publish(simulator.PhaseWarmup, 0, 0)
-		time.Sleep(time.Second / time.Duration(rate))
+		<-time.After(time.Second / time.Duration(rate))
 	}
 	waitFor(b, "the warm-up", func() bool {
 		return fleet.Counters().Received >= int64(warmup+1)*int64(config.Connections)
@@ -84,16 +84,16 @@ func fanout(b *testing.B, kind string, config simulator.Config, rate int) {
 	base := p.clock.Now()
 	for i := range b.N {
 		at := time.Duration(i) * time.Second / time.Duration(rate)
-		time.Sleep(time.Until(start.Add(at)))
+		<-time.After(time.Until(start.Add(at)))
 		p.publish(simulator.PhaseMeasure, 0, base+int64(at))
 	}
 	want := int64(b.N) * int64(config.Connections)
-	quiet := fleet.Counters()
-	waitFor(b, "the drain", func() bool { // until all has come, or nothing comes any more
-		before := quiet.Received
-		time.Sleep(100 * time.Millisecond)
-		quiet = fleet.Counters()
-		return quiet.Received == before
+	last, since := int64(-1), time.Now()
+	waitFor(b, "the drain", func() bool { // until nothing has come for a while
+		if received := fleet.Counters().Received; received != last {
+			last, since = received, time.Now()
+		}
+		return time.Since(since) > 100*time.Millisecond
 	})
 	b.StopTimer()
 	own, server, box := ownCPU(b)-ownBefore, processCPU(b, pid)-serverBefore, boxCPU(b)-boxBefore

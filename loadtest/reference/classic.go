@@ -22,7 +22,8 @@ const classicQueue = 256
 type classic struct {
 	counters *counters
 	upgrader websocket.Upgrader
-	wg       sync.WaitGroup
+	http     sync.WaitGroup // connections that are not upgraded yet, or never
+	pumps    sync.WaitGroup // goroutines of clients
 
 	mu     sync.Mutex // guards the following
 	topics map[string]map[*classicClient]struct{}
@@ -52,7 +53,18 @@ func newClassic(listen string, c *counters) (addr string, serve func(context.Con
 }
 
 func (h *classic) run(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: maxRequest}
+	server := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: maxRequest,
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				h.http.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				h.http.Done()
+			case http.StateActive, http.StateIdle:
+			}
+		},
+	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	err := server.Serve(listener)
@@ -62,7 +74,8 @@ func (h *classic) run(ctx context.Context, listener net.Listener) error {
 		c.ws.Close()
 	}
 	h.mu.Unlock()
-	h.wg.Wait()
+	h.http.Wait()
+	h.pumps.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -84,11 +97,11 @@ func (h *classic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.all[c] = struct{}{}
-	h.wg.Add(2)
+	h.pumps.Add(2)
 	h.mu.Unlock()
 	h.counters.accepted.Add(1)
-	go func() { defer h.wg.Done(); h.writePump(c) }()
-	defer h.wg.Done()
+	go func() { defer h.pumps.Done(); h.writePump(c) }()
+	defer h.pumps.Done()
 	h.readPump(c)
 }
 

@@ -34,6 +34,8 @@ type client struct {
 	open   bool   // upgraded
 	doomed bool   // to be closed at the end of the batch
 	in     []byte // what came of a request or frame whose end has not
+	split  bool   // within a message that comes in fragments
+	parts  []byte // those that came
 	topics []membership
 }
 
@@ -259,12 +261,12 @@ func (f *floor) take(c *client, data []byte) (rest []byte, err error) {
 			f.counters.accepted.Add(1)
 			continue
 		}
-		op, payload, n, err := parseClientFrame(data)
+		frame, n, err := parseClientFrame(data)
 		if err != nil || n == 0 {
 			return data, err
 		}
 		data = data[n:]
-		if err := f.handle(c, op, payload); err != nil {
+		if err := f.handle(c, frame); err != nil {
 			return nil, err
 		}
 	}
@@ -272,18 +274,37 @@ func (f *floor) take(c *client, data []byte) (rest []byte, err error) {
 }
 
 // handle answers one frame of a client.
-func (f *floor) handle(c *client, op byte, payload []byte) error {
-	switch op {
+func (f *floor) handle(c *client, frame clientFrame) error {
+	switch frame.op {
 	case opPing:
-		f.write(c, appendFrame(nil, opPong, payload))
+		f.write(c, appendFrame(nil, opPong, frame.payload))
 		return nil
 	case opPong:
 		return nil
 	case opClose:
-		f.write(c, appendFrame(nil, opClose, payload[:min(len(payload), 2)]))
+		f.write(c, appendFrame(nil, opClose, frame.payload[:min(len(frame.payload), 2)]))
 		f.doom(c)
+		f.leaveAll(c) // nothing may follow a close frame (RFC 6455 §5.5.1), not even from this batch
 		return nil
 	}
+	if c.split != (frame.op == opContinuation) || len(c.parts)+len(frame.payload) > maxFrame {
+		return fmt.Errorf("%w: opcode %d, %d bytes before it", errFrame, frame.op, len(c.parts))
+	}
+	if !frame.fin {
+		c.split = true
+		c.parts = append(c.parts, frame.payload...)
+		return nil
+	}
+	payload := frame.payload
+	if c.split {
+		payload = append(c.parts, payload...)
+		c.split, c.parts = false, nil
+	}
+	return f.request(c, payload)
+}
+
+// request answers one message of a client.
+func (f *floor) request(c *client, payload []byte) error {
 	r, err := parseRequest(payload)
 	if err != nil {
 		return err
@@ -390,9 +411,7 @@ func (f *floor) doom(c *client) {
 // bury closes the clients that were found wanting during a batch. Only then may their descriptors be used again.
 func (f *floor) bury() {
 	for _, c := range f.doomed {
-		for len(c.topics) > 0 {
-			f.leave(c, c.topics[len(c.topics)-1].topic.name)
-		}
+		f.leaveAll(c)
 		f.clients[c.fd] = nil
 		unix.Close(c.fd)
 	}
@@ -417,6 +436,12 @@ func (f *floor) join(c *client, name string) error {
 	c.topics = append(c.topics, membership{topic: t, at: len(t.members)})
 	t.members = append(t.members, int32(c.fd))
 	return nil
+}
+
+func (f *floor) leaveAll(c *client) {
+	for len(c.topics) > 0 {
+		f.leave(c, c.topics[len(c.topics)-1].topic.name)
+	}
 }
 
 // leave puts the last member of the topic in the place of the one that goes.

@@ -61,12 +61,15 @@ func startFleet(t testing.TB, config simulator.Config) *simulator.Fleet {
 // waitFor polls until the condition holds.
 func waitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
 	for !condition() {
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatalf("waited 30s for %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -147,4 +150,13 @@ func (p *publisher) probe(fleet *simulator.Fleet, n int) {
 		}
 		return fleet.Probed() == n
 	})
+}
+
+// total is how many messages were published.
+func (p *publisher) total() int {
+	var n uint64
+	for _, next := range p.next {
+		n += next
+	}
+	return int(n)
 }

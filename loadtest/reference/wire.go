@@ -13,9 +13,11 @@ import (
 	"strings"
 )
 
-// The server's side of RFC 6455, as much as floor needs: clients' messages in one frame each, no extension.
+// The server's side of RFC 6455, as much as floor needs: no extension.
 
 const (
+	opContinuation byte = 0x0
+
 	opText   byte = 0x1
 	opBinary byte = 0x2
 	opClose  byte = 0x8
@@ -74,26 +76,33 @@ func tokens(h http.Header, key, token string) bool {
 	})
 }
 
+// clientFrame is one frame of a client, unmasked.
+type clientFrame struct {
+	fin     bool
+	op      byte
+	payload []byte
+}
+
 // parseClientFrame takes the masked frame that b begins with, and unmasks its payload where it lies. n is its size, 0
 // when b does not hold the whole of it.
-func parseClientFrame(b []byte) (op byte, payload []byte, n int, err error) {
+func parseClientFrame(b []byte) (f clientFrame, n int, err error) {
 	if len(b) < 2 {
-		return 0, nil, 0, nil
+		return f, 0, nil
 	}
-	op = b[0] & 0x0f
+	f.fin, f.op = b[0]&0x80 != 0, b[0]&0x0f
 	length, header := uint64(b[1]&0x7f), 2
 	switch {
-	case b[0]&0x80 == 0, b[0]&0x70 != 0, b[1]&0x80 == 0:
-		return 0, nil, 0, fmt.Errorf("%w: fragmented, extended or not masked", errFrame)
-	case op != opText && op != opBinary && (op < opClose || op > opPong), op >= opClose && length > 125:
-		return 0, nil, 0, fmt.Errorf("%w: opcode %d with %d bytes", errFrame, op, length)
+	case b[0]&0x70 != 0, b[1]&0x80 == 0:
+		return f, 0, fmt.Errorf("%w: extended or not masked", errFrame)
+	case f.op > opBinary && f.op < opClose, f.op > opPong, f.op >= opClose && (length > 125 || !f.fin):
+		return f, 0, fmt.Errorf("%w: opcode %d with %d bytes", errFrame, f.op, length)
 	case length == 126:
 		header = 4
 	case length == 127:
 		header = 10
 	}
 	if len(b) < header+4 {
-		return 0, nil, 0, nil
+		return f, 0, nil
 	}
 	switch header {
 	case 4:
@@ -102,18 +111,18 @@ func parseClientFrame(b []byte) (op byte, payload []byte, n int, err error) {
 		length = binary.BigEndian.Uint64(b[2:])
 	}
 	if length > maxFrame {
-		return 0, nil, 0, fmt.Errorf("%w: %d bytes", errFrame, length)
+		return f, 0, fmt.Errorf("%w: %d bytes", errFrame, length)
 	}
 	n = header + 4 + int(length)
 	if len(b) < n {
-		return 0, nil, 0, nil
+		return f, 0, nil
 	}
 	key := b[header : header+4]
-	payload = b[header+4 : n]
-	for i := range payload {
-		payload[i] ^= key[i&3]
+	f.payload = b[header+4 : n]
+	for i := range f.payload {
+		f.payload[i] ^= key[i&3]
 	}
-	return op, payload, n, nil
+	return f, n, nil
 }
 
 // appendFrame appends a whole frame, as servers send it.

@@ -38,7 +38,14 @@ type Options struct {
 	Build Build
 	// KeepLatest leaves the link "latest" as it is.
 	KeepLatest bool
+
+	// attach is a server that runs already and speaks Firetower's protocols; the
+	// package's tests put a faulty one there. Nil starts the plan's target.
+	attach *attached
 }
+
+// attached is where a server listens that the run did not start.
+type attached struct{ url, grpc string }
 
 // Build is what the result says of the binary.
 type Build struct {
@@ -265,7 +272,7 @@ func (r *run) elapsed(length time.Duration, detail func() string) (int64, func()
 // client subscribed and reached.
 func (r *run) prepare(ctx context.Context) error {
 	err := r.phase(ctx, "spawn", 0, nil, func() (err error) {
-		if r.system, err = startSystem(ctx, r.nursery, r.o.Plan); err != nil {
+		if r.system, err = startSystem(ctx, r.nursery, r.o); err != nil {
 			return err
 		}
 		if r.fleet, err = startWorkers(ctx, r.nursery, r.o.Plan, r.system.urls, r.runID); err != nil {

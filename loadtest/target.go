@@ -31,8 +31,13 @@ type system struct {
 const readyTimeout = 20 * time.Second
 
 // startSystem starts the servers and waits until they are ready.
-func startSystem(ctx context.Context, n *nursery, p *Plan) (*system, error) {
+func startSystem(ctx context.Context, n *nursery, o Options) (*system, error) {
+	p := o.Plan
 	s := &system{nursery: n, target: p.Target}
+	if o.attach != nil {
+		s.urls, s.announce.GRPC = []string{o.attach.url}, o.attach.grpc
+		return s, nil
+	}
 	if p.Target.Reference() {
 		return s, s.startReference(ctx)
 	}

@@ -1,0 +1,139 @@
+package loadtest
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"firetower/reports"
+	"firetower/scenarios"
+	"firetower/simulator"
+	"firetower/simulator/clock"
+	"firetower/simulator/latency"
+)
+
+// Attach makes a run load a server that runs already.
+func Attach(o *Options, url, grpc string) { o.attach = &attached{url: url, grpc: grpc} }
+
+// ParseStat is parseStat.
+var ParseStat = parseStat
+
+// SleepUntil is sleepUntil.
+var SleepUntil = sleepUntil
+
+// Split is split.
+var Split = split
+
+// ReadMetrics reads a text of metrics.
+func ReadMetrics(text string) map[string]float64 {
+	m := counterSet{}
+	m.read(strings.NewReader(text))
+	return m
+}
+
+// Grown is grown.
+func Grown(from, to map[string]float64, name, label string) map[string]float64 {
+	return grown(from, to, name, label)
+}
+
+// Offsets are the first n offsets of a phase's plan, in order.
+func Offsets(s scenarios.Scenario, stream uint64, n int) []time.Duration {
+	plan := newSchedule(s, time.Hour, stream)
+	var out []time.Duration
+	for range n {
+		out = append(out, plan.next())
+	}
+	return out
+}
+
+// FakeSink is a sink that a test answers for.
+type FakeSink struct {
+	Send func(topic string, data []byte) error
+}
+
+func (f *FakeSink) send(_ context.Context, topic string, data []byte, _ pendingAck, _ int64) error {
+	return f.Send(topic, data)
+}
+func (f *FakeSink) account() sinkAccount { return sinkAccount{} }
+func (f *FakeSink) close() error         { return nil }
+
+// The errors of sinks.
+var (
+	ErrWindowFull   = errWindowFull
+	ErrNotConnected = errNotConnected
+)
+
+// PublisherFates are what became of the messages of an open plan, and the account
+// of what was sent.
+func PublisherFates(ctx context.Context, s scenarios.Scenario, length time.Duration, sinks []*FakeSink) (sent, refused, dropped int64, runs []simulator.TopicSent, lag *latency.Recorder, err error) {
+	c, err := clock.New()
+	if err != nil {
+		return 0, 0, 0, nil, nil, err
+	}
+	var as []sink
+	for _, f := range sinks {
+		as = append(as, f)
+	}
+	p := newPublisher(c, s, 1, as)
+	p.open(ctx, simulator.PhaseMeasure, newSchedule(s, length, 2))
+	return p.sent.Load(), p.refused.Load(), p.dropped.Load(), p.sentRuns(), p.lags[simulator.PhaseMeasure], nil
+}
+
+// FaultAccount runs faultAccount over messages that are given by their intended
+// times in milliseconds, with how many of subscribers got each; below 0 is refused.
+func FaultAccount(killed, ready, hold, recovery int, subscribers int64, got map[int]int64) (reports.Fault, int64) {
+	at := func(ms int) int64 { return int64(ms+10_000) * int64(time.Millisecond) }
+	f := faultRecord{plan: scenarios.Fault{Kind: scenarios.FaultManagerRestart}, killed: at(killed), ready: at(ready)}
+	f.from, f.until = f.killed-int64(inFlight), at(killed+hold+recovery)
+	var msgs []message
+	var rows []simulator.MessageRow
+	lost := int64(0)
+	seq := uint64(0)
+	for ms, n := range got {
+		m := message{intended: at(ms), phase: simulator.PhaseMeasure}
+		if n < 0 {
+			m.fate = fateRefused
+			msgs = append(msgs, m)
+			continue
+		}
+		seq++
+		m.sequence = seq
+		msgs = append(msgs, m)
+		rows = append(rows, simulator.MessageRow{Phase: simulator.PhaseMeasure, Sequence: seq, IntendedNS: at(ms), Subscribers: subscribers, Count: n, MinNS: int64(time.Millisecond), MaxNS: int64(2 * time.Millisecond)})
+		lost += subscribers - n
+	}
+	lives := []streamLife{{opened: at(0), firstAck: at(1), broken: at(killed + 5)}, {opened: at(ready + 10), firstAck: at(ready + 20)}}
+	faults, unexplained := faultAccount([]faultRecord{f}, lives, msgs, rows, 1, lost, at(0))
+	return faults[0], unexplained
+}
+
+// SelfCheck runs the self-check on a result with some evidence.
+func SelfCheck(r *reports.Result, change func(e *Evidence)) ([]reports.Check, reports.Verdict) {
+	e := Evidence{Loads: []workerLoad{{SchedP99: time.Millisecond, Scheduled: 100}}, BusyShare: 0.5}
+	if change != nil {
+		change(&e)
+	}
+	from, to := edge{at: 1, kernel: kernelCounters{values: map[string]int64{}}}, edge{at: int64(time.Second), kernel: kernelCounters{values: e.Kernel}}
+	to.kernel.total, to.kernel.busy, to.kernel.steal = time.Second, time.Duration(e.BusyShare*float64(time.Second)), time.Duration(e.StealShare*float64(time.Second))
+	checks, verdict, _ := selfCheck(evidence{result: r, from: from, to: to, connect: from, loads: e.Loads, skew: e.Skew, cpus: 2, faults: e.Faults, forgot: e.Forgotten})
+	return checks, verdict
+}
+
+// Evidence is what a self-check may be given.
+type Evidence struct {
+	Loads                 []workerLoad
+	Skew                  time.Duration
+	BusyShare, StealShare float64
+	Kernel                map[string]int64
+	Faults                error
+	Forgotten             int64
+}
+
+// WorkerLoad makes the load of a worker.
+func WorkerLoad(sched time.Duration, gcShare float64) workerLoad {
+	return workerLoad{SchedP99: sched, Scheduled: 100, GCShare: gcShare}
+}
+
+// Evaluate is evaluate.
+var Evaluate = evaluate
+

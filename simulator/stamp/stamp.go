@@ -55,7 +55,7 @@ var (
 	ErrMagic = errors.New("not a stamped message")
 	// ErrSize says that a message is smaller than [MinSize] or does not end with its quote.
 	ErrSize = errors.New("stamped message is cut")
-	// ErrDigit says that a field holds something other than lower-case hexadecimal.
+	// ErrDigit says that the checksum is something other than lower-case hexadecimal.
 	ErrDigit = errors.New("stamped message has a bad digit")
 	// ErrChecksum says that the bytes are not those that were written.
 	ErrChecksum = errors.New("stamped message has a bad checksum")
@@ -113,33 +113,22 @@ func Parse(message []byte) (Stamp, error) {
 		return Stamp{}, ErrSize
 	}
 	m := message[:offPadding]
-	var bad uint64
-	run, b := hex16(m[offRun:])
-	bad |= b
-	sequence, b := hex16(m[offSequence:])
-	bad |= b
-	intended, b := hex16(m[offIntended:])
-	bad |= b
-	actual, b := hex16(m[offActual:])
-	bad |= b
-	topic, b := hex8(m[offTopic:])
-	bad |= b
-	sum, b := hex8(m[offChecksum:])
-	bad |= b
-	// Publisher (4 digits) and phase (2) are read with neighbours of known width and cut out.
-	publisher, b := hex8(m[offPublisher:]) // publisher and the upper half of topic
-	bad |= b
-	phase, b := hex8(m[offPhase:]) // phase and the upper six digits of sequence
-	bad |= b
-	if bad != 0 {
+	sum, ok := hex8Strict(m[offChecksum:])
+	switch {
+	case !ok:
 		return Stamp{}, ErrDigit
-	}
-	if uint32(sum) != checksum(message) {
+	case sum != checksum(message):
 		return Stamp{}, ErrChecksum
 	}
+	// The other digits need no check: the checksum is over what Append wrote.
 	return Stamp{
-		Run: run, Publisher: uint16(publisher >> 16), Phase: uint8(phase >> 24), Topic: uint32(topic),
-		Sequence: sequence, Intended: int64(intended), Actual: int64(actual),
+		Run:       hex8(m[offRun:])<<32 | hex8(m[offRun+8:]),
+		Publisher: uint16(hex8(m[offPublisher:]) >> 16), // with the upper half of the topic
+		Topic:     uint32(hex8(m[offTopic:])),
+		Phase:     uint8(hex8(m[offPhase:]) >> 24), // with the upper digits of the sequence
+		Sequence:  hex8(m[offSequence:])<<32 | hex8(m[offSequence+8:]),
+		Intended:  int64(hex8(m[offIntended:])<<32 | hex8(m[offIntended+8:])),
+		Actual:    int64(hex8(m[offActual:])<<32 | hex8(m[offActual+8:])),
 	}, nil
 }
 
@@ -149,11 +138,22 @@ func Find(frame []byte) []byte {
 	if len(frame) >= len(Magic) && string(frame[:len(Magic)]) == Magic {
 		return frame
 	}
-	i := bytes.Index(frame, []byte(`"data":`+Magic))
-	if i < 0 || frame[len(frame)-1] != '}' {
-		return nil
+	const field = `"data":`
+	const mark = "FT1" // Magic without its quote: its first letter is rarer in an envelope than a quote
+	for from := 0; ; {
+		i := bytes.Index(frame[from:], []byte(mark))
+		if i < 0 {
+			return nil
+		}
+		at := from + i - 1 // of the quote
+		if at >= len(field) && string(frame[at-len(field):at+1]) == field+`"` {
+			if frame[len(frame)-1] != '}' {
+				return nil
+			}
+			return frame[at : len(frame)-1]
+		}
+		from += i + len(mark)
 	}
-	return frame[i+len(`"data":`) : len(frame)-1]
 }
 
 func checksum(message []byte) uint32 {
@@ -169,36 +169,27 @@ func appendHex(dst []byte, v uint64, digits int) []byte {
 	return dst
 }
 
-// hex16 decodes 16 digits; bad is not zero when one of them is no lower-case hexadecimal digit.
-func hex16(b []byte) (v, bad uint64) {
-	hi, badHi := hex8(b)
-	lo, badLo := hex8(b[8:])
-	return hi<<32 | lo, badHi | badLo
-}
+// ones has the lowest bit of each byte set.
+const ones = 0x0101010101010101
 
 // hex8 decodes 8 digits at once, each in its own byte of a word (SIMD within a register): the receiving loop reads
-// some 80 digits per message, and a table look-up each would cost more than the checksum.
-func hex8(b []byte) (v, bad uint64) {
-	const (
-		ones = 0x0101010101010101
-		high = 0x8080808080808080
-	)
+// some 80 digits per message, and a table look-up each would cost more than the checksum. It does not look at what
+// they are.
+func hex8(b []byte) uint64 {
 	w := binary.BigEndian.Uint64(b)
-	bad = w & high
-	w &^= high
-	// With all bytes below 0x80, adding 0x80-n sets the high bit of exactly the bytes >= n, without carrying over.
-	letter := (w + (0x80-'a')*ones) & high // >= 'a'
-	bad |= (w + (0x80-'g')*ones) & high    // > 'f'
-	digit := (w + (0x80-'0')*ones) & high  // >= '0'
-	bad |= ^digit & high                   // < '0'
-	above := (w + (0x80-':')*ones) & high  // > '9'
-	bad |= above &^ letter                 // between '9' and 'a'
-	isLetter := letter >> 7                // 1 per letter
-	w = w - '0'*ones&^(isLetter*0xff) - ('a'-10)*isLetter
-	w &= 0x0f * ones
+	w = w&(0x0f*ones) + w>>6&ones*9 // letters, and only they, have bit 6 set
 	// Pack eight nibbles: pairs into bytes, bytes into words.
 	w = (w | w>>4) & 0x00ff00ff00ff00ff
 	w = (w | w>>8) & 0x0000ffff0000ffff
-	w = (w | w>>16) & 0x00000000ffffffff
-	return w, bad
+	return (w | w>>16) & 0x00000000ffffffff
+}
+
+// hex8Strict decodes 8 digits, and says whether all are digits or lower-case letters up to f.
+func hex8Strict(b []byte) (v uint32, ok bool) {
+	for _, c := range b[:8] {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return 0, false
+		}
+	}
+	return uint32(hex8(b)), true
 }

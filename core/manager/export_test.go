@@ -1,8 +1,12 @@
 package manager
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"slices"
+
+	"firetower/core/protocol"
 )
 
 // Registry is topicRelevance for tests.
@@ -195,3 +199,46 @@ func listOf(counts map[string]int64) []topicCount {
 	}
 	return list
 }
+
+// Bucket is connectBucket for tests that bring their own connections and clock.
+type Bucket struct {
+	b *connectBucket
+}
+
+// NewBucket makes one without any listener.
+func NewBucket(opt Options) Bucket {
+	registry, counter := newTopicRelevance(opt.MaxTopicsPerGateway), newCounters()
+	return Bucket{newConnectBucket(opt, "manager", registry, counter, &bus{registry: registry, counter: counter})}
+}
+
+// Serve runs one link to its end.
+func (b Bucket) Serve(conn net.Conn) { b.b.serveLink(context.Background(), conn) }
+
+// CheckHeartbeat is connectBucket.checkHeartbeat.
+func (b Bucket) CheckHeartbeat(ctx context.Context) { b.b.checkHeartbeat(ctx) }
+
+// Publish packs and publishes a message.
+func (b Bucket) Publish(topic string, body []byte) (matched, queued int, err error) {
+	packet, err := protocol.Enpack(protocol.Packet{Type: protocol.PublishKey, MessageID: "1", Source: protocol.SourceUser, Topic: topic, Body: body})
+	if err != nil {
+		return 0, 0, err
+	}
+	r := b.b.bus.publish(topic, packet, ViaGRPC)
+	return r.matched, r.queued, nil
+}
+
+// State is the state of a gateway, empty when it is not known.
+func (b Bucket) State(id string) string {
+	for _, g := range b.b.gateways() {
+		if g.id == id {
+			return g.state.String()
+		}
+	}
+	return ""
+}
+
+// Subscribers is topicRelevance.number.
+func (b Bucket) Subscribers(topic string) int64 { return b.b.registry.number(topic) }
+
+// Evictions is how many links were ended for a reason.
+func (b Bucket) Evictions(reason EvictReason) uint64 { return b.b.counter.evictions[reason].Load() }

@@ -81,6 +81,28 @@ func TestRun_AddressInUse(t *testing.T) {
 	}
 }
 
+// TestRun_EndsWithItsContext, however early, and however that is ended: a cause,
+// such as signal.NotifyContext gives, is no failure.
+func TestRun_EndsWithItsContext(t *testing.T) {
+	for range 20 {
+		opt := manager.DefaultOptions()
+		opt.LinkAddr, opt.GRPCAddr, opt.HTTPAddr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+		opt.Logger = testLogger(t)
+		m, err := manager.New(opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancelCause(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- m.Run(ctx) }()
+		<-m.Ready()
+		cancel(errors.New("interrupt signal received"))
+		if err := <-ended; err != nil {
+			t.Fatalf("Run = %v", err)
+		}
+	}
+}
+
 // TestRun_DrainFlushesTheLinks: what was accepted is delivered, gateways are told,
 // calls are refused, and an idle stream does not hold the manager up.
 func TestRun_DrainFlushesTheLinks(t *testing.T) {

@@ -43,6 +43,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
 )
 
 // Manager is one hub. Create it with New, and run it once.
@@ -156,7 +157,12 @@ func (m *Manager) Run(ctx context.Context) error {
 	rpc := m.service.server()
 	web := m.httpServer()
 	start(&acceptors, "link_server", func(ctx context.Context) error { return m.bucket.serve(ctx, listeners.link) })
-	start(&others, "grpc_server", func(context.Context) error { return rpc.Serve(listeners.grpc) })
+	start(&others, "grpc_server", func(context.Context) error {
+		if err := rpc.Serve(listeners.grpc); !errors.Is(err, grpc.ErrServerStopped) { // stopped before it served
+			return err
+		}
+		return nil
+	})
 	start(&others, "check_heartbeat", func(ctx context.Context) error { m.bucket.checkHeartbeat(ctx); return nil })
 	if listeners.http != nil {
 		start(&others, "http_server", func(context.Context) error {

@@ -44,8 +44,8 @@ type Options struct {
 	// HandshakeTimeout bounds the time from accept to the last frame of the
 	// snapshot. Default 10s.
 	HandshakeTimeout time.Duration
-	// WriteTimeout is how long a write to a link may make no progress before that
-	// gateway is evicted. Default 5s.
+	// WriteTimeout is how long a write to a link may make no progress: a gateway
+	// that takes nothing is evicted after one to two of them. Default 5s.
 	WriteTimeout time.Duration
 	// DetachGrace is how long a session outlives its link: its topics stay, so
 	// that a publish in that time is counted as lost and reported, and not taken

@@ -109,8 +109,8 @@ function showTiles(o) {
   const bandwidth = perSecond((s) => s.counters.link_bytes);
   figure("publishes", publishes, "a second");
   figure("deliveries", deliveries, "a second");
-  $("publishes-note").textContent = queued === null ? "" : rate(queued) + " a second to gateways, " + bytes(bandwidth) + "/s";
-  $("deliveries-note").textContent = publishes > 0 ? rate(deliveries / publishes) + " subscribers per message" : count(o.counters.deliveries) + " since the start";
+  $("publishes-note").textContent = queued === null ? "" : rate(queued) + "/s to gateways, " + bytes(bandwidth) + "/s";
+  $("deliveries-note").textContent = publishes > 0 ? rate(deliveries / publishes) + " per message" : count(o.counters.deliveries) + " since the start";
   if (publishes !== null) {
     for (const [id, v] of [["publishes", publishes], ["deliveries", deliveries]]) {
       curves[id].push(v);

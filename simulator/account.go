@@ -72,9 +72,9 @@ type slowLedger struct {
 
 // published is what other goroutines may read at any time.
 type published struct {
-	connected, subscribed, refused, probed   atomic.Int64
-	received, bytes                          atomic.Int64
-	duplicated, reordered, corrupt, foreign_ atomic.Int64
+	connected, subscribed, refused, probed  atomic.Int64
+	received, bytes                         atomic.Int64
+	duplicated, reordered, corrupt, foreign atomic.Int64
 
 	mu     sync.Mutex // guards the following
 	closed map[string]int64
@@ -234,7 +234,7 @@ func (a *account) publish() {
 	a.published.duplicated.Store(duplicated)
 	a.published.reordered.Store(reordered)
 	a.published.corrupt.Store(corrupt)
-	a.published.foreign_.Store(foreign)
+	a.published.foreign.Store(foreign)
 }
 
 // addTo adds the published figures to a snapshot.
@@ -248,7 +248,7 @@ func (p *published) addTo(c *Counters) {
 	c.Duplicated += p.duplicated.Load()
 	c.Reordered += p.reordered.Load()
 	c.Corrupt += p.corrupt.Load()
-	c.Foreign += p.foreign_.Load()
+	c.Foreign += p.foreign.Load()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for code, n := range p.closed {

@@ -124,6 +124,11 @@ func (c Config) Validate() error {
 			bad("%s: must be >= %d, got %d", key, least, got)
 		}
 	}
+	within := func(key string, got, least, most int) {
+		if got < least || got > most {
+			bad("%s: must be from %d to %d, got %d", key, least, most, got)
+		}
+	}
 	if len(c.URLs) == 0 {
 		bad("urls: at least one is needed")
 	}
@@ -145,19 +150,17 @@ func (c Config) Validate() error {
 	if c.Connections < 1 || c.FirstIndex < 0 || c.FirstIndex > maxConnections-c.Connections {
 		bad("connections, first_index: must be within 0 to %d, got %d from %d", maxConnections, c.Connections, c.FirstIndex)
 	}
-	atLeast("shards", c.Shards, 1)
-	if c.Publishers < 1 || c.Publishers > math.MaxUint16+1 {
-		bad("publishers: must be from 1 to 65536, got %d", c.Publishers)
-	}
+	within("shards", c.Shards, 1, 1024)
+	within("publishers", c.Publishers, 1, math.MaxUint16+1)
 	if c.ConnectRate < 0 || math.IsNaN(c.ConnectRate) || math.IsInf(c.ConnectRate, 0) {
 		bad("connect_rate: must be >= 0 and finite, got %v", c.ConnectRate)
 	}
 	atLeast("handshakes_in_flight", c.HandshakesInFlight, 1)
 	atLeast("receive_buffer", c.ReceiveBuffer, 0)
-	atLeast("max_frame", c.MaxFrame, 125)
-	atLeast("max_rows", c.MaxRows, 2)
-	atLeast("batch", c.Batch, 1)
-	atLeast("read_buffer", c.ReadBuffer, 4096)
+	within("max_frame", c.MaxFrame, 125, 1<<30)
+	within("max_rows", c.MaxRows, 2, 1<<22)
+	within("batch", c.Batch, 1, 1<<16)
+	within("read_buffer", c.ReadBuffer, 4096, 1<<26)
 	for key, d := range map[string]time.Duration{
 		"handshake_timeout": c.HandshakeTimeout, "message_deadline": c.MessageDeadline,
 	} {

@@ -32,6 +32,9 @@ type goroutineEngine struct {
 	readers  sync.WaitGroup
 	settled  sync.WaitGroup // connections on their way to the subscription
 	finished chan struct{}  // closed when finish has its accounts
+
+	mu      sync.Mutex // guards the following
+	closing bool       // run is waiting for the readers: no more of them
 }
 
 type goroutineShard struct {
@@ -115,11 +118,14 @@ func (e *goroutineEngine) run(ctx context.Context) error {
 		err = ctx.Err()
 	case <-e.finished:
 	}
+	// In this order: no more readers; connections that are being opened see the context end; all others are closed.
+	e.mu.Lock()
+	e.closing = true
+	e.mu.Unlock()
 	e.cancel()
 	for _, c := range e.conns {
 		c.close()
 	}
-	e.settled.Wait()
 	e.readers.Wait()
 	return err
 }
@@ -151,8 +157,9 @@ func (e *goroutineEngine) connect(ctx context.Context) error {
 		case <-e.ctx.Done():
 			return ErrStopped
 		}
-		e.settled.Add(1)
-		e.readers.Go(func() { c.live(func() { <-slots; e.settled.Done() }) })
+		if !e.start(c, func() { <-slots }) {
+			return ErrStopped
+		}
 	}
 	all := make(chan struct{})
 	go func() { e.settled.Wait(); close(all) }()
@@ -165,6 +172,18 @@ func (e *goroutineEngine) connect(ctx context.Context) error {
 		return ErrStopped
 	}
 	return refusedError(e.config, e.shards)
+}
+
+// start begins the life of a connection, unless run is ending. settled is called when it has subscribed or failed.
+func (e *goroutineEngine) start(c *goroutineConn, settled func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return false
+	}
+	e.settled.Add(1)
+	e.readers.Go(func() { c.live(func() { settled(); e.settled.Done() }) })
+	return true
 }
 
 func refusedError(config *Config, shards []*goroutineShard) error {
@@ -254,6 +273,10 @@ func (c *goroutineConn) open() (reason string) {
 	c.mu.Lock()
 	c.ws = ws
 	c.mu.Unlock()
+	if c.engine.ctx.Err() != nil { // run may have closed all connections before this one was there
+		ws.Close()
+		return "stopped"
+	}
 	c.shard.mu.Lock()
 	c.shard.account.connect.Record(answered - begun)
 	c.shard.account.published.connected.Add(1)
@@ -263,7 +286,7 @@ func (c *goroutineConn) open() (reason string) {
 		return "subscribe: " + socketReason(err)
 	}
 	if config.Subprotocol == SubprotocolV1 {
-		// gorilla knows no write to a deadline of its own; a read deadline bounds the wait for the answer.
+		// This bounds the wait for the answer.
 		_ = ws.SetReadDeadline(time.Now().Add(config.HandshakeTimeout))
 	}
 	return ""

@@ -149,6 +149,7 @@ func TestConfigValidate(t *testing.T) {
 		"negative buffer":          {func(c *simulator.Config) { c.ReceiveBuffer = -1 }, "receive_buffer"},
 		"tiny frames":              {func(c *simulator.Config) { c.MaxFrame = 1 }, "max_frame"},
 		"no rows":                  {func(c *simulator.Config) { c.MaxRows = 0 }, "max_rows"},
+		"rows without end":         {func(c *simulator.Config) { c.MaxRows = 1 << 30 }, "max_rows"},
 		"no batch":                 {func(c *simulator.Config) { c.Batch = 0 }, "batch"},
 		"tiny read buffer":         {func(c *simulator.Config) { c.ReadBuffer = 100 }, "read_buffer"},
 		"no deadline":              {func(c *simulator.Config) { c.MessageDeadline = 0 }, "message_deadline"},

@@ -135,7 +135,9 @@ type rowTable struct {
 }
 
 func newRowTable(limit int) *rowTable {
-	return &rowTable{index: make(map[rowKey]int32), limit: limit, stride: 1, lastAt: -1}
+	// All of the capacity at once: growing would copy megabytes in the receiving loop, and what is not used takes
+	// address space only.
+	return &rowTable{rows: make([]row, 0, limit), index: make(map[rowKey]int32), limit: limit, stride: 1, lastAt: -1}
 }
 
 // add counts one arrival; ns is not negative.

@@ -169,7 +169,7 @@ func TestU4_27_PayloadsStayWhatTheyWere(t *testing.T) {
 	}
 	for i, c := range clients {
 		for n := range messages {
-			data := ""
+			var data string
 			if i%2 == 1 {
 				data = string(c.nextReply().Data)
 			} else {

@@ -329,6 +329,7 @@ func (g *Gateway) order(ctx context.Context, p protocol.Packet) {
 			n = g.towers.OfflineTopicByUserID(p.Topic, string(p.Body))
 		case protocol.OfflineUserKey:
 			n = g.towers.OfflineUser(string(p.Body))
+		default: // the link's reader passes on no other
 		}
 		g.log.InfoContext(ctx, "offline order carried out", "type", string(p.Type), "topic", p.Topic, "connections", n)
 	})

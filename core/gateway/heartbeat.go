@@ -62,6 +62,6 @@ func (t *FireTower) beat(ping, text []byte, deadline int64) {
 	}
 	t.mu.Unlock()
 	if err != nil {
-		t.fail(DisconnectWrite, err)
+		t.fail(err)
 	}
 }

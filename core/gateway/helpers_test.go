@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -127,8 +128,7 @@ func (c *wsClient) closed() int {
 		_ = c.SetReadDeadline(time.Now().Add(patience))
 		if _, _, err := c.ReadMessage(); err != nil {
 			var ce *websocket.CloseError
-			if websocket.IsUnexpectedCloseError(err) {
-				ce = err.(*websocket.CloseError)
+			if errors.As(err, &ce) {
 				return ce.Code
 			}
 			return websocket.CloseAbnormalClosure

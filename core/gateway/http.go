@@ -58,12 +58,18 @@ func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serveWebSoc
 const retryAfter = "2"
 
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	if err := g.towers.full(); err != nil {
+	if err := g.towers.reserve(); err != nil {
 		g.metrics.refusedUpgrade.Add(1)
 		w.Header().Set("Retry-After", retryAfter)
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	taken := false
+	defer func() { // also when the application's code panics
+		if !taken {
+			g.towers.release()
+		}
+	}()
 	who, err := g.identify(r)
 	if err != nil {
 		g.metrics.refusedUpgrade.Add(1)
@@ -81,6 +87,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		g.log.Debug("upgrade failed", "remote", r.RemoteAddr, "err", err)
 		return
 	}
+	taken = true
 	t, err := g.buildTower(ws, who)
 	if err != nil {
 		g.metrics.refusedUpgrade.Add(1)

@@ -91,7 +91,7 @@ func (l *link) session(ctx context.Context) (stood bool, err error) {
 		return false, err
 	}
 	r := protocol.NewReader(conn, protocol.DefaultMaxPacket)
-	heartbeat, err := l.awaitWelcome(conn, r)
+	heartbeat, err := l.awaitWelcome(r)
 	if err != nil {
 		g.registrar.begin(0)
 		return false, err
@@ -169,7 +169,7 @@ func appendLinkPacket(dst []byte, key protocol.MessageType, body proto.Message) 
 
 // awaitWelcome reads until the manager has the snapshot in place, and returns
 // the interval of heartbeats that the two agree on: the shorter of theirs.
-func (l *link) awaitWelcome(conn net.Conn, r *protocol.Reader) (time.Duration, error) {
+func (l *link) awaitWelcome(r *protocol.Reader) (time.Duration, error) {
 	g := l.gateway
 	for {
 		p, err := r.Next()

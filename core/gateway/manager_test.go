@@ -132,6 +132,8 @@ func (m *standIn) serve(c net.Conn) {
 			m.write(c, p)
 		case protocol.HeartbeatKey:
 			m.write(c, protocol.HeartbeatPacket())
+		default:
+			m.t.Errorf("the gateway sent %s", p.Type)
 		}
 	}
 }

@@ -81,7 +81,8 @@ func (h pollHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return conn, rw, nil
+		_ = conn.Close()
+		return nil, nil, err
 	}
 	c := &pollConn{Conn: conn, raw: raw}
 	c.br = bufio.NewReaderSize(c, pollReadBuffer)

@@ -228,6 +228,9 @@ func (r *registrar) run(ctx context.Context) {
 		}
 		for {
 			more, err := r.sync(ctx)
+			if ctx.Err() != nil {
+				return
+			}
 			if err != nil {
 				r.gateway.log.Warn("manager was not told of topics", "err", err)
 				if !sleep(ctx, backoff.next()) {

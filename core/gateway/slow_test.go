@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -47,7 +48,8 @@ func TestU4_28_SlowClientDelaysNobody(t *testing.T) {
 	for code == 0 {
 		_ = stuck.SetReadDeadline(time.Now().Add(patience))
 		if _, _, err := stuck.ReadMessage(); err != nil {
-			if ce, ok := err.(*websocket.CloseError); ok {
+			var ce *websocket.CloseError
+			if errors.As(err, &ce) {
 				code = ce.Code
 				break
 			}

@@ -76,13 +76,18 @@ type FireTower struct {
 // clientID takes a generated one. It fails when the gateway has stopped or is
 // full, and then closes ws.
 func (g *Gateway) BuildTower(ws *websocket.Conn, clientID string) (*FireTower, error) {
-	return g.buildTower(ws, Identity{ClientID: clientID})
-}
-
-func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, error) {
 	if ws == nil {
 		return nil, errors.New("gateway: build tower: no connection")
 	}
+	if err := g.towers.reserve(); err != nil {
+		_ = ws.Close()
+		return nil, err
+	}
+	return g.buildTower(ws, Identity{ClientID: clientID})
+}
+
+// buildTower makes a FireTower for which room is reserved.
+func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, error) {
 	conn := ws.NetConn()
 	t := &FireTower{
 		gateway:  g,
@@ -112,6 +117,7 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 	ws.SetPongHandler(func(string) error { t.touch(); return nil })
 	ws.SetCloseHandler(t.onClose)
 	if err := g.towers.admit(t); err != nil {
+		g.towers.release()
 		_ = ws.Close()
 		return nil, err
 	}
@@ -153,7 +159,7 @@ func (t *FireTower) start() bool {
 	if t.poll == nil {
 		go func() { t.finish(t.readLoop()) }()
 	} else if err := t.gateway.poller.add(t); err != nil {
-		t.fail(DisconnectWrite, err) // closes, which wakes the reader to its end
+		t.fail(err) // closes, which wakes the reader to its end
 		t.wake()
 	}
 	return true

@@ -34,7 +34,7 @@ func (t *FireTower) deliver(b batch) delivered {
 		}
 		if errno != 0 && errno != syscall.EAGAIN {
 			t.mu.Unlock()
-			t.fail(DisconnectWrite, errno)
+			t.fail(errno)
 			return deliveredNowhere
 		}
 		t.enqueueRestLocked(b, n)
@@ -119,7 +119,7 @@ func (t *FireTower) send(frame []byte) error {
 	slow := t.overdueLocked()
 	t.mu.Unlock()
 	if err != nil {
-		t.fail(DisconnectWrite, err)
+		t.fail(err)
 		return err
 	}
 	if slow {
@@ -219,7 +219,7 @@ func (t *FireTower) flush() {
 				return
 			}
 		default:
-			t.fail(DisconnectWrite, err)
+			t.fail(err)
 			return
 		}
 	}
@@ -261,12 +261,12 @@ func (t *FireTower) dropSlow() bool {
 }
 
 // fail ends the connection after an I/O error: nothing more can be sent.
-func (t *FireTower) fail(why DisconnectReason, err error) {
+func (t *FireTower) fail(err error) {
 	t.mu.Lock()
 	if t.state == stateOpen {
-		t.state, t.why = stateClosing, why
+		t.state, t.why = stateClosing, DisconnectWrite
 	}
 	t.mu.Unlock()
-	t.gateway.log.Debug("connection failed", "conn", t.id, "reason", string(why), "err", err)
+	t.gateway.log.Debug("connection failed", "conn", t.id, "err", err)
 	t.closeConn()
 }

@@ -75,18 +75,49 @@ func (m *TowerManager) stop() {
 	m.lanes.Wait()
 }
 
-// admit takes a connection in.
-func (m *TowerManager) admit(t *FireTower) error {
+// reserve counts a connection that is about to be made, or says why there is no
+// room for it. release or forget takes it back.
+func (m *TowerManager) reserve() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.fullLocked(); err != nil {
+		return err
+	}
+	m.count.Add(1)
+	m.towers.Add(1)
+	return nil
+}
+
+func (m *TowerManager) release() {
+	m.count.Add(-1)
+	m.towers.Done()
+}
+
+// full says why there is no room for one more connection.
+func (m *TowerManager) full() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fullLocked()
+}
+
+func (m *TowerManager) fullLocked() error {
 	if m.stopping {
 		return ErrStopped
 	}
 	if limit := m.gateway.opts.Limits.MaxConnections; limit > 0 && m.count.Load() >= int64(limit) {
 		return ErrFull
 	}
-	m.count.Add(1)
-	m.towers.Add(1)
+	return nil
+}
+
+// admit takes in a connection that room is reserved for. It refuses one that
+// comes after the drain has told the others to go.
+func (m *TowerManager) admit(t *FireTower) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopping {
+		return ErrStopped
+	}
 	if t.userID != "" {
 		if m.users[t.userID] == nil {
 			m.users[t.userID] = make(map[*FireTower]struct{})
@@ -95,19 +126,6 @@ func (m *TowerManager) admit(t *FireTower) error {
 	}
 	t.bucket = m.buckets[m.next.Add(1)%uint64(len(m.buckets))]
 	t.bucket.add(t)
-	return nil
-}
-
-// full tells a request before the upgrade what admit would tell after it.
-func (m *TowerManager) full() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.stopping {
-		return ErrStopped
-	}
-	if limit := m.gateway.opts.Limits.MaxConnections; limit > 0 && m.count.Load() >= int64(limit) {
-		return ErrFull
-	}
 	return nil
 }
 
@@ -120,9 +138,8 @@ func (m *TowerManager) forget(t *FireTower) {
 			delete(m.users, t.userID)
 		}
 	}
-	m.count.Add(-1)
 	m.mu.Unlock()
-	m.towers.Done()
+	m.release()
 }
 
 // dispatch hands a push to the Buckets that hold its topic. It blocks while

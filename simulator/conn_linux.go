@@ -327,15 +327,10 @@ func (s *shard) sayGoodbye() {
 	goodbye := s.masks.appendClose(nil, closeNormal)
 	for index := range s.conns {
 		c := &s.conns[index]
-		switch c.state {
-		case connReceiving, connIgnoring:
-		case connClosed:
-			continue
-		default:
-			s.refuse(index, "finished before subscribed")
+		slow := c.state == connIgnoring
+		if !slow && c.state != connReceiving {
 			continue
 		}
-		slow := c.state == connIgnoring
 		c.state = connLeaving
 		s.closing++
 		s.send(index, goodbye)

@@ -28,13 +28,7 @@ func newEngine(config Config, clk *clock.Clock) (engine, error) {
 			e.shards = append(e.shards, shard)
 		}
 	})
-	if err != nil {
-		for _, s := range e.shards {
-			s.release()
-		}
-		return nil, err
-	}
-	return e, nil
+	return e, err
 }
 
 // epollEngine drives the shards, each of which has its connections to itself.

@@ -75,20 +75,25 @@ func newShard(config *Config, clk *clock.Clock, index, first, conns int) (*shard
 		}
 		s.targets = append(s.targets, t)
 	}
+	return s, nil
+}
+
+// start makes the descriptors of the loop. They are made late, so that a fleet that never runs holds none.
+func (s *shard) start() error {
+	s.wakeMu.Lock()
+	defer s.wakeMu.Unlock()
 	var err error
 	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("epoll_create1: %w", err)
+		return fmt.Errorf("epoll_create1: %w", err)
 	}
 	if s.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		s.release()
-		return nil, fmt.Errorf("eventfd: %w", err)
+		return fmt.Errorf("eventfd: %w", err)
 	}
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeIndex}
 	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, s.wake, &event); err != nil {
-		s.release()
-		return nil, fmt.Errorf("epoll_ctl: %w", err)
+		return fmt.Errorf("epoll_ctl: %w", err)
 	}
-	return s, nil
+	return nil
 }
 
 // release closes all descriptors.
@@ -127,9 +132,21 @@ func (s *shard) command(c command) {
 func (s *shard) run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer s.release()
 	defer close(s.ended)
+	defer s.release()
+	if err := s.start(); err != nil {
+		return fmt.Errorf("simulator: %w", err)
+	}
 	for {
+		// First what was asked for: it may have been before there was an eventfd to tell of it.
+		if done := s.duties(); done {
+			s.account.publish()
+			close(s.finished)
+			return nil
+		}
+		if command(s.commands.Load())&commandStop != 0 {
+			return ctx.Err()
+		}
 		n, err := s.wait()
 		if err != nil {
 			return fmt.Errorf("simulator: epoll_wait: %w", err)
@@ -143,14 +160,6 @@ func (s *shard) run(ctx context.Context) error {
 			s.ready(int(event.Fd), event.Events)
 		}
 		s.account.load.Batches++
-		if done := s.duties(); done {
-			s.account.publish()
-			close(s.finished)
-			return nil
-		}
-		if command(s.commands.Load())&commandStop != 0 {
-			return ctx.Err()
-		}
 		s.account.publish()
 		if n == len(s.events) {
 			s.account.load.FullBatches++

@@ -5,6 +5,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,6 +89,56 @@ func TestU4_15_MissedIsCountedAndTold(t *testing.T) {
 	welcome, _ = g2.greet(greeting{hello: &topicpb.LinkHello{ClusterId: "gw", Epoch: 3, PrevEpoch: 77, Received: 1}})
 	if welcome.GetMissedKnown() || welcome.GetMissed() != 0 {
 		t.Fatalf("welcome = %v, want missed not known", welcome)
+	}
+}
+
+// TestU4_15_TheAccountBalancesUnderLoad: links are cut and superseded while
+// messages are published; what arrived and what was told as missed is all there was.
+func TestU4_15_TheAccountBalancesUnderLoad(t *testing.T) {
+	h := startHub(t, func(o *manager.Options) { o.DetachGrace = time.Hour })
+	var stop atomic.Bool
+	published := 0
+	var publisher sync.WaitGroup
+	join := func(epoch int64, received uint64) (*fakeGateway, uint64) {
+		g := dialLink(t, h.Addrs().Link.String())
+		welcome, refuse := g.greet(greeting{
+			hello: &topicpb.LinkHello{ClusterId: "gw", Epoch: epoch, PrevEpoch: epoch - 1, Received: received}, topics: map[string]int64{"room": 1},
+		})
+		if refuse != nil || (epoch > 1 && !welcome.GetMissedKnown()) {
+			t.Fatalf("epoch %d: %v, %v", epoch, welcome, refuse)
+		}
+		g.listen()
+		return g, welcome.GetMissed()
+	}
+	g, _ := join(1, 0)
+	publisher.Go(func() {
+		for !stop.Load() {
+			h.publish("room", "x")
+			published++
+		}
+	})
+	received, missed := 0, uint64(0)
+	for epoch := int64(2); epoch <= 60; epoch++ {
+		eventually(t, "some messages", func() bool { return len(g.packets()) >= 20 })
+		if epoch%3 > 0 { // else the new link supersedes one that is up
+			g.conn.(*net.TCPConn).SetLinger(0)
+		}
+		g.conn.Close()
+		<-g.done
+		n := len(g.packets())
+		received += n
+		next, lost := join(epoch, uint64(n))
+		missed += lost
+		g = next
+	}
+	stop.Store(true)
+	publisher.Wait()
+	if err := h.stop(); err != nil { // which flushes the link
+		t.Fatal(err)
+	}
+	<-g.done
+	if received += len(g.packets()); received+int(missed) != published {
+		t.Fatalf("received %d and missed %d, in all %d of %d", received, missed, received+int(missed), published)
 	}
 }
 

@@ -154,6 +154,24 @@ func TestFailingCallsAreRepeated(t *testing.T) {
 	}
 }
 
+// A topic that the manager refuses costs its own subscribers the subscription,
+// and nobody else.
+func TestOneRefusedTopicHoldsUpNoOther(t *testing.T) {
+	m := newStandIn(t)
+	m.set(func() { m.refuseTopic = "bad" })
+	g := linked(t, m, func(o *gateway.Options) { o.SubscribeTimeout = 200 * time.Millisecond })
+	c := dial(t, g, protocol.SubprotocolV1)
+	c.sendText(`{"type":"subscribe","topic":"a,bad,b","id":"1"}`)
+	r := c.nextReply()
+	if r.OK || len(r.Topics) != 3 || !r.Topics[0].OK || r.Topics[1].Code != string(protocol.CodeUnavailable) || !r.Topics[2].OK {
+		t.Errorf("%+v", r)
+	}
+	c.subscribe("c")
+	if m.count("a") != 1 || m.count("b") != 1 || m.count("c") != 1 {
+		t.Errorf("the manager knows %v", m.counts)
+	}
+}
+
 // subscribeSoon subscribes, again while the gateway says that it cannot now.
 func (c *wsClient) subscribeSoon(topic string) {
 	c.t.Helper()

@@ -32,9 +32,12 @@ type standIn struct {
 	hellos []*topicpb.LinkHello
 	conns  map[net.Conn]struct{}
 	// refuse makes SyncTopics fail; welcome is what hello is answered.
-	refuse  error
-	welcome func(*topicpb.LinkHello) (protocol.MessageType, proto.Message)
-	loops   sync.WaitGroup
+	refuse error
+	// refuseTopic is a topic that no call may hold.
+	refuseTopic string
+	seq         uint64
+	welcome     func(*topicpb.LinkHello) (protocol.MessageType, proto.Message)
+	loops       sync.WaitGroup
 }
 
 func newStandIn(t testing.TB) *standIn {
@@ -176,6 +179,15 @@ func (m *standIn) SyncTopics(_ context.Context, r *topicpb.SyncTopicsRequest) (*
 	}
 	if r.ClusterId != "g1" || r.Epoch != m.epoch {
 		return nil, status.Error(codes.FailedPrecondition, "no such session")
+	}
+	if r.Seq <= m.seq {
+		m.t.Errorf("call %d after call %d", r.Seq, m.seq)
+	}
+	m.seq = r.Seq
+	for _, tc := range r.Topics {
+		if tc.Topic == m.refuseTopic {
+			return nil, status.Error(codes.InvalidArgument, "not this one")
+		}
 	}
 	for _, tc := range r.Topics {
 		if tc.Count == 0 {

@@ -37,6 +37,15 @@ type registrar struct {
 	recording bool
 	marked    []*topic
 	waiting   map[*topic]struct{} // topics with waiters
+
+	// The following are run's own.
+
+	// seq counts the calls, so that one which was given up and still comes late
+	// cannot undo a later one.
+	seq uint64
+	// apart is how many topics more are to be sent one by one, to find the one
+	// that the manager refuses.
+	apart int
 }
 
 // countInterval is how old a subscriber count at the manager may be, and
@@ -257,12 +266,17 @@ func (r *registrar) sync(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	n := min(len(r.marked), syncBatch)
+	if r.apart > 0 {
+		n = 1
+		r.apart--
+	}
 	batch := append([]*topic(nil), r.marked[:n]...)
 	r.marked = append(r.marked[:0:0], r.marked[n:]...)
 	more = len(r.marked) > 0
 	r.mu.Unlock()
 
-	req := &topicpb.SyncTopicsRequest{ClusterId: r.gateway.opts.ClusterID, Epoch: epoch}
+	r.seq++
+	req := &topicpb.SyncTopicsRequest{ClusterId: r.gateway.opts.ClusterID, Epoch: epoch, Seq: r.seq}
 	for _, t := range batch {
 		t.shard.mu.Lock()
 		t.dirty = false
@@ -286,6 +300,11 @@ func (r *registrar) sync(ctx context.Context) (more bool, err error) {
 	_, err = r.client.SyncTopics(callCtx, req)
 	cancel()
 	r.gateway.metrics.syncCalls.Add(1)
+	code := status.Code(err)
+	refused := code == codes.InvalidArgument || code == codes.ResourceExhausted
+	if refused && len(req.Topics) > 1 {
+		r.apart = len(req.Topics)
+	}
 	sent := make(map[string]int64, len(req.Topics))
 	for _, tc := range req.Topics {
 		sent[tc.Topic] = tc.Count
@@ -304,12 +323,20 @@ func (r *registrar) sync(ctx context.Context) (more bool, err error) {
 			r.index.dropIfIdleLocked(t)
 		} else {
 			t.syncedEpoch = 0
-			r.markLocked(t)
+			if !refused || len(req.Topics) > 1 {
+				r.markLocked(t)
+			}
 			r.index.dropIfIdleLocked(t)
 		}
 		t.shard.mu.Unlock()
 	}
-	if status.Code(err) == codes.FailedPrecondition {
+	switch {
+	case refused && len(req.Topics) > 1:
+		return true, nil
+	case refused: // its subscribers wait in vain and are told so in time
+		r.gateway.log.Warn("manager refuses a topic", "topic", req.Topics[0].Topic, "err", err)
+		return more, nil
+	case code == codes.FailedPrecondition:
 		// The manager knows no such session: the link is about to break, or has
 		// already, and the next one brings a snapshot.
 		return false, r.awaitSession(ctx, epoch)

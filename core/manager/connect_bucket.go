@@ -305,6 +305,34 @@ func (b *connectBucket) welcome(s *session, counts []topicCount) (old *session, 
 	return old, nil
 }
 
+// missed tells how many messages a gateway should have had since epoch prev, the
+// last that it saw established, and has not: of those offered to it since, it
+// received so many. old is the session whose place s has taken. known is false when
+// this manager has no record of prev.
+func (b *connectBucket) missed(old, s *session, prev int64, received uint64) (missed uint64, known bool) {
+	if old == nil || prev == 0 {
+		return 0, false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := debt{since: prev, offered: old.offered.Load()}
+	var counted uint64
+	switch prev {
+	case old.epoch:
+	case old.owed.since: // it never saw the welcome of old
+		d.offered += old.owed.offered
+		counted = old.owed.missed
+	default:
+		return 0, false
+	}
+	if d.offered > received {
+		d.missed = d.offered - received
+	}
+	s.owed = d
+	b.counter.missed.Add(d.missed - min(counted, d.missed))
+	return d.missed, true
+}
+
 // checkHeartbeat removes the sessions whose gateway did not come back in time,
 // until ctx ends. That a link is silent is found by its own read deadline.
 func (b *connectBucket) checkHeartbeat(ctx context.Context) {

@@ -56,13 +56,7 @@ func (l *link) handshake(first protocol.Packet) error {
 		return err
 	}
 	answer := &topicpb.LinkWelcome{ManagerId: l.b.id, Epoch: s.epoch, HeartbeatMs: l.b.opt.Heartbeat.Milliseconds()}
-	if old != nil && old.epoch == hello.GetPrevEpoch() {
-		answer.MissedKnown = true
-		if offered := old.offered.Load(); offered > hello.GetReceived() {
-			answer.Missed = offered - hello.GetReceived()
-		}
-		l.b.counter.missed.Add(answer.GetMissed())
-	}
+	answer.Missed, answer.MissedKnown = l.b.missed(old, s, hello.GetPrevEpoch(), hello.GetReceived())
 	if err := l.sendWelcome(answer); err != nil {
 		return err
 	}

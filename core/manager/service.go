@@ -144,6 +144,14 @@ func (s *topicService) SyncTopics(_ context.Context, in *topicpb.SyncTopicsReque
 	if g == nil {
 		return nil, status.Errorf(codes.FailedPrecondition, "cluster_id, epoch: %q has no live link with epoch %d", in.GetClusterId(), in.GetEpoch())
 	}
+	g.syncMu.Lock()
+	defer g.syncMu.Unlock()
+	if seq := in.GetSeq(); seq != 0 {
+		if seq <= g.syncSeq {
+			return nil, status.Errorf(codes.Aborted, "seq: %d comes after %d", seq, g.syncSeq)
+		}
+		g.syncSeq = seq
+	}
 	if err := s.changed(g, s.registry.set(g, counts)); err != nil {
 		return nil, err
 	}

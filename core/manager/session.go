@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -54,10 +55,23 @@ type session struct {
 	sent    atomic.Uint64 // packets written, heartbeats not counted
 	dropped atomic.Uint64 // packets given up
 
+	syncMu  sync.Mutex // guards the following; held while SyncTopics changes the registry
+	syncSeq uint64     // of the last SyncTopics
+
 	// The following are guarded by connectBucket.mu.
 	state   sessionState
 	since   time.Time // when it came into this state
 	expires time.Time // when a detached session goes
+	owed    debt
+}
+
+// debt is what a gateway has not been told of yet when its session begins. It is
+// told in the welcome; but a link may break before the welcome comes, and then
+// the next session begins with this debt and its own.
+type debt struct {
+	since   int64  // the epoch of the last session that the gateway saw established
+	offered uint64 // messages offered to it from then on, until this session
+	missed  uint64 // those of them that did not arrive, as counted in missed_total
 }
 
 // enterLocked puts the session into a state. connectBucket.mu is held.

@@ -718,10 +718,14 @@ func (x *TopicCount) GetCount() int64 {
 }
 
 type SyncTopicsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId     string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	Epoch         int64                  `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Topics        []*TopicCount          `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Epoch     int64                  `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Topics    []*TopicCount          `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
+	// seq grows with each call of a session. A call that comes after one with a
+	// higher seq, as a call that was given up may, is refused with ABORTED.
+	// 0 makes no promise.
+	Seq           uint64 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -775,6 +779,13 @@ func (x *SyncTopicsRequest) GetTopics() []*TopicCount {
 		return x.Topics
 	}
 	return nil
+}
+
+func (x *SyncTopicsRequest) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
 }
 
 type SyncTopicsResponse struct {
@@ -1602,12 +1613,13 @@ const file_topicmanage_proto_rawDesc = "" +
 	"\n" +
 	"TopicCount\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\"x\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\"\x8a\x01\n" +
 	"\x11SyncTopicsRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12.\n" +
-	"\x06topics\x18\x03 \x03(\v2\x16.topicproto.TopicCountR\x06topics\"\x14\n" +
+	"\x06topics\x18\x03 \x03(\v2\x16.topicproto.TopicCountR\x06topics\x12\x10\n" +
+	"\x03seq\x18\x04 \x01(\x04R\x03seq\"\x14\n" +
 	"\x12SyncTopicsResponse\"A\n" +
 	"\x11ListTopicsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\x12\x16\n" +

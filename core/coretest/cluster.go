@@ -78,8 +78,9 @@ func Start(t testing.TB, o Options) *Cluster {
 	}
 	c.conn = conn
 	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(c.stopGateways)
 	for i := range o.Gateways {
-		c.startGateway(i)
+		c.gateways = append(c.gateways, c.startGateway(i))
 	}
 	if !o.ManagerDown {
 		c.WaitLinked()
@@ -113,7 +114,7 @@ func gatewayOptions(i int) gateway.Options {
 	return o
 }
 
-func (c *Cluster) startGateway(i int) {
+func (c *Cluster) startGateway(i int) *runningGateway {
 	c.t.Helper()
 	o := gatewayOptions(i)
 	o.ManagerLink, o.ManagerGRPC = c.link.Addr(), c.rpc.Addr()
@@ -128,14 +129,33 @@ func (c *Cluster) startGateway(i int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	running := &runningGateway{Gateway: g, cancel: cancel, ended: make(chan error, 1)}
 	go func() { running.ended <- g.Run(ctx) }()
-	c.t.Cleanup(func() {
-		cancel()
-		if err := <-running.ended; err != nil {
-			c.t.Errorf("coretest: gateway %d: %v", i, err)
-		}
-	})
-	c.gateways = append(c.gateways, running)
 	Eventually(c.t, fmt.Sprintf("gateway %d listens", i), func() bool { return g.Addr() != nil })
+	return running
+}
+
+func (c *Cluster) stopGateways() {
+	for i := range c.gateways {
+		c.stopGateway(i)
+	}
+}
+
+// stopGateway stops a gateway in order: its clients are told to come back later.
+func (c *Cluster) stopGateway(i int) {
+	c.t.Helper()
+	g := c.gateways[i]
+	g.cancel()
+	if err := <-g.ended; err != nil {
+		c.t.Errorf("coretest: gateway %d: %v", i, err)
+	}
+}
+
+// RestartGateway stops a gateway in order and starts another in its place, with the same name and
+// at another address (see URL). It returns when that is linked.
+func (c *Cluster) RestartGateway(i int) {
+	c.t.Helper()
+	c.stopGateway(i)
+	c.gateways[i] = c.startGateway(i)
+	c.WaitLinked()
 }
 
 // Gateway returns a gateway.

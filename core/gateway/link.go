@@ -91,7 +91,7 @@ func (l *link) session(ctx context.Context) (stood bool, err error) {
 		return false, err
 	}
 	r := protocol.NewReader(conn, protocol.DefaultMaxPacket)
-	heartbeat, err := l.awaitWelcome(r)
+	theirs, err := l.awaitWelcome(r)
 	if err != nil {
 		g.registrar.begin(0)
 		return false, err
@@ -106,10 +106,10 @@ func (l *link) session(ctx context.Context) (stood bool, err error) {
 	writeErr := make(chan error, 1)
 	ended := make(chan struct{})
 	labelled("link-writer", "", func() {
-		writeErr <- l.writeLoop(conn, heartbeat, ended)
+		writeErr <- l.writeLoop(conn, min(g.opts.LinkHeartbeat, theirs), ended)
 		_ = conn.Close()
 	})
-	err = l.readLoop(ctx, conn, r, heartbeat)
+	err = l.readLoop(ctx, conn, r, theirs)
 	l.up.Store(false)
 	g.registrar.begin(0)
 	close(ended)
@@ -168,7 +168,7 @@ func appendLinkPacket(dst []byte, key protocol.MessageType, body proto.Message) 
 }
 
 // awaitWelcome reads until the manager has the snapshot in place, and returns
-// the interval of heartbeats that the two agree on: the shorter of theirs.
+// the interval of the manager's heartbeats: what it sends at, and expects.
 func (l *link) awaitWelcome(r *protocol.Reader) (time.Duration, error) {
 	g := l.gateway
 	for {
@@ -188,11 +188,10 @@ func (l *link) awaitWelcome(r *protocol.Reader) (time.Duration, error) {
 			} else if !w.MissedKnown && l.epoch != 0 {
 				g.log.Warn("the manager does not know the last link: messages may be lost")
 			}
-			heartbeat := g.opts.LinkHeartbeat
-			if theirs := time.Duration(w.HeartbeatMs) * time.Millisecond; theirs > 0 && theirs < heartbeat {
-				heartbeat = theirs
+			if w.HeartbeatMs <= 0 {
+				return g.opts.LinkHeartbeat, nil
 			}
-			return heartbeat, nil
+			return time.Duration(w.HeartbeatMs) * time.Millisecond, nil
 		case protocol.RefuseKey:
 			var refusal topicpb.LinkRefuse
 			if err := proto.Unmarshal(p.Body, &refusal); err != nil {
@@ -213,7 +212,7 @@ func (e *RefusedError) Error() string {
 }
 
 // readLoop passes on what the manager sends. A link that is silent for two
-// heartbeats is dead, whatever TCP says.
+// of the manager's heartbeats is dead, whatever TCP says.
 func (l *link) readLoop(ctx context.Context, conn net.Conn, r *protocol.Reader, heartbeat time.Duration) error {
 	g := l.gateway
 	for {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"firetower/core/manager"
 	"firetower/core/protocol"
@@ -276,5 +278,87 @@ func TestU4_21_StuckGatewayIsEvictedOthersGetEverything(t *testing.T) {
 			}
 			eventually(t, "the good gateway still gets messages", func() bool { return len(good.packets()) == sent+1 })
 		})
+	}
+}
+
+// TestU4_15_ALostWelcomeLosesNoAccount: a link that breaks before its welcome comes
+// leaves what it would have told to the next one, and nothing is counted twice.
+func TestU4_15_ALostWelcomeLosesNoAccount(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	h := startHub(t, func(o *manager.Options) {
+		o.Registry = reg
+		o.DetachGrace = time.Hour
+	})
+	join := func(epoch, prev int64, received uint64) *topicpb.LinkWelcome {
+		g := dialLink(t, h.Addrs().Link.String())
+		welcome, refuse := g.greet(greeting{
+			hello: &topicpb.LinkHello{ClusterId: "gw", Epoch: epoch, PrevEpoch: prev, Received: received}, topics: map[string]int64{"a": 1},
+		})
+		if refuse != nil {
+			t.Fatalf("epoch %d: refused: %v", epoch, refuse)
+		}
+		g.listen()
+		g.conn.Close()
+		eventually(t, "the session detached", func() bool { return h.gateway("gw").GetState() == "detached" })
+		return welcome
+	}
+	join(1, 0, 0)
+	for range 3 {
+		h.publish("a", "x")
+	}
+	// The gateway never learns of sessions 2 and 3: it goes on naming 1.
+	for i, row := range []struct {
+		epoch  int64
+		missed uint64
+	}{{2, 3}, {3, 5}, {4, 7}} {
+		if w := join(row.epoch, 1, 0); !w.GetMissedKnown() || w.GetMissed() != row.missed {
+			t.Errorf("epoch %d: %v, want %d missed", row.epoch, w, row.missed)
+		}
+		if n := metric(t, reg, "firetower_manager_missed_total", ""); n != float64(row.missed) {
+			t.Errorf("after epoch %d: missed_total = %v, want %d", row.epoch, n, row.missed)
+		}
+		if i < 2 {
+			h.publish("a", "x")
+			h.publish("a", "x")
+		}
+	}
+	// It saw session 4, which had nothing.
+	if w := join(5, 4, 0); !w.GetMissedKnown() || w.GetMissed() != 0 {
+		t.Errorf("epoch 5: %v, want nothing missed", w)
+	}
+}
+
+// TestU5_07_ALateCallUndoesNothing: a SyncTopics that was given up and comes after
+// a later one changes nothing.
+func TestU5_07_ALateCallUndoesNothing(t *testing.T) {
+	h := startHub(t, nil)
+	g := dialLink(t, h.Addrs().Link.String())
+	g.greet(greeting{hello: &topicpb.LinkHello{ClusterId: "gw", Epoch: 1}})
+	g.listen()
+	sync := func(seq uint64, count int64) codes.Code {
+		_, err := h.rpc.SyncTopics(t.Context(), &topicpb.SyncTopicsRequest{
+			ClusterId: "gw", Epoch: 1, Seq: seq, Topics: []*topicpb.TopicCount{{Topic: "a", Count: count}},
+		})
+		return status.Code(err)
+	}
+	for _, row := range []struct {
+		name  string
+		seq   uint64
+		count int64
+		code  codes.Code
+		left  int64
+	}{
+		{"first", 5, 2, codes.OK, 2},
+		{"earlier", 4, 0, codes.Aborted, 2},
+		{"repeated", 5, 0, codes.Aborted, 2},
+		{"later", 9, 3, codes.OK, 3},
+		{"without a sequence", 0, 4, codes.OK, 4},
+	} {
+		if code := sync(row.seq, row.count); code != row.code {
+			t.Errorf("%s: %v, want %v", row.name, code, row.code)
+		}
+		if n := h.subscribers("a"); n != row.left {
+			t.Errorf("%s: %d subscribers, want %d", row.name, n, row.left)
+		}
 	}
 }

@@ -19,6 +19,7 @@
 // In the order in which they may be taken; what is not on a line together is
 // never held together:
 //
+//	session.syncMu -> relevanceShard.mu
 //	relevanceShard.order -> relevanceShard.mu
 //	relevanceShard.order -> linkQueue.mu
 //	connectBucket.mu

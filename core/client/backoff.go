@@ -47,7 +47,8 @@ func retryable(err error) (ok bool, asked time.Duration) {
 		case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 			return true, refused.RetryAfter
 		}
-		return refused.Status < 400 || refused.Status > 499, refused.RetryAfter
+		// Anything else below 500 is a decision, or not a gateway at all.
+		return refused.Status >= 500, refused.RetryAfter
 	}
 	return !errors.Is(err, ErrSubprotocol), 0
 }

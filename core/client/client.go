@@ -182,10 +182,7 @@ func (c *Client) watch(ctx context.Context, cancel context.CancelFunc, finished 
 		return
 	}
 	cancel() // ends an attempt to connect or the wait before one
-	c.mu.Lock()
-	l := c.link
-	c.mu.Unlock()
-	if l != nil {
+	if l := c.current(); l != nil {
 		l.sayGoodbye()
 	}
 	timeout := time.NewTimer(c.opts.DrainTimeout)
@@ -197,9 +194,16 @@ func (c *Client) watch(ctx context.Context, cancel context.CancelFunc, finished 
 	}
 	c.abortOnce.Do(func() { close(c.abort) })
 	c.queue.discard()
-	if l != nil {
+	if l := c.current(); l != nil {
 		l.conn.Close()
 	}
+}
+
+// current returns the connection that is up; nil between connections.
+func (c *Client) current() *link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link
 }
 
 // stopping tells whether the client shall end.

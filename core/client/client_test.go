@@ -110,6 +110,23 @@ func TestSubscribeErrors(t *testing.T) {
 	}
 }
 
+// TestOneBadTopicSparesTheOthers: a gateway may refuse a whole request for one of its topics, and a
+// request may carry what several callers want.
+func TestOneBadTopicSparesTheOthers(t *testing.T) {
+	s := newStub(t)
+	s.refuseWhole = map[string]bool{"bad": true, "worse": true}
+	c := dial(t, options(s, nil))
+	err := c.SubscribeMany(within(t), []string{"a", "bad", "b", "worse", "c"}, func(client.Message) {})
+	for _, topic := range []string{"bad", "worse"} {
+		if err == nil || !strings.Contains(err.Error(), `subscribe "`+topic+`": bad_topic`) {
+			t.Errorf("no refusal of %s in: %v", topic, err)
+		}
+	}
+	if got := s.topics(); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("the gateway has %q, want the good topics", got)
+	}
+}
+
 func TestUnsubscribe(t *testing.T) {
 	s, l := newStub(t), &log{}
 	c := dial(t, options(s, l))
@@ -275,6 +292,25 @@ func TestResubscribeRefusals(t *testing.T) {
 	}
 }
 
+// TestUnsubscribeOfTheTopicThatIsMissing: what keeps EventResumed back is not wanted any more.
+func TestUnsubscribeOfTheTopicThatIsMissing(t *testing.T) {
+	s, l := newStub(t), &log{}
+	c := dial(t, options(s, l))
+	if err := c.SubscribeMany(within(t), []string{"kept", "later"}, l.message); err != nil {
+		t.Fatal(err)
+	}
+	s.set(func(s *stub) { s.refuse["later"] = protocol.CodeUnavailable })
+	s.drop()
+	wait(t, "the other topic", func() bool { return slices.Equal(s.topics(), []string{"kept"}) })
+	if err := c.Unsubscribe(within(t), "later"); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the news", func() bool { return l.has("<resumed>") })
+	if resumed, _ := l.find(client.EventResumed); !slices.Equal(resumed.Topics, []string{"kept"}) {
+		t.Errorf("resumed %+v", resumed)
+	}
+}
+
 func TestCloseCodes(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -325,18 +361,20 @@ func TestCloseCodes(t *testing.T) {
 }
 
 func TestHandshakes(t *testing.T) {
-	t.Run("refused for good", func(t *testing.T) {
-		s := newStub(t)
-		s.set(func(s *stub) { s.status = http.StatusUnauthorized })
-		c, err := client.New(options(s, nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		refused, ok := errors.AsType[*client.HandshakeError](c.Run(t.Context()))
-		if !ok || refused.Status != http.StatusUnauthorized {
-			t.Errorf("Run: %v", c.Err())
-		}
-	})
+	for _, status := range []int{http.StatusOK, http.StatusFound, http.StatusUnauthorized, http.StatusNotFound} {
+		t.Run(fmt.Sprintf("refused for good with %d", status), func(t *testing.T) {
+			s := newStub(t)
+			s.set(func(s *stub) { s.status = status })
+			c, err := client.New(options(s, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused, ok := errors.AsType[*client.HandshakeError](c.Run(t.Context()))
+			if !ok || refused.Status != status {
+				t.Errorf("Run: %v", c.Err())
+			}
+		})
+	}
 	t.Run("refused for now", func(t *testing.T) {
 		s, l := newStub(t), &log{}
 		s.set(func(s *stub) { s.status, s.retryAfter = http.StatusServiceUnavailable, "3600" })

@@ -22,7 +22,8 @@ type link struct {
 	readTimeout  time.Duration
 	writeTimeout time.Duration
 	drainTimeout time.Duration
-	// lostAt is when the connection before it was lost; zero for the first. The reader's.
+	// lostAt is when the connection before it was lost; zero for the first. Set before its
+	// goroutines start.
 	lostAt time.Time
 	// wake holds a token when wanted topics may differ from told ones.
 	wake chan struct{}
@@ -37,6 +38,8 @@ type link struct {
 	waiting map[string]*waiter
 	// told are the topics that the gateway was told of on this connection.
 	told map[string]*told
+	// alone are the topics to ask for one by one, since a request with others was refused whole.
+	alone map[string]bool
 	// resuming are the topics of the connection before that are not subscribed to again yet; nil when
 	// EventResumed is out.
 	resuming map[string]bool
@@ -87,6 +90,7 @@ func (c *Client) adopt(conn *websocket.Conn) *link {
 		gone:         make(chan struct{}),
 		waiting:      make(map[string]*waiter),
 		told:         make(map[string]*told),
+		alone:        make(map[string]bool),
 		resuming:     make(map[string]bool),
 	}
 	conn.SetReadLimit(c.opts.MaxMessageBytes)
@@ -144,6 +148,7 @@ func (c *Client) keep(l *link) {
 	<-retry.C
 	defer retry.Stop()
 	again := newBackoff(c.opts.BackoffMin, c.opts.BackoffMax)
+	armed := false
 	for {
 		select {
 		case <-l.gone:
@@ -154,15 +159,18 @@ func (c *Client) keep(l *link) {
 			}
 		case <-l.wake:
 		case <-retry.C:
+			armed = false
 			c.forgetRefused(l)
 		}
 		refused, err := c.tell(l)
 		if err != nil {
 			l.conn.Close()
 		}
-		if refused {
+		if refused && !armed {
+			armed = true
 			retry.Reset(again.next(0))
 		}
+		c.announceResumed(l) // a topic that was missing may not be wanted any more
 	}
 }
 

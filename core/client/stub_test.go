@@ -33,6 +33,8 @@ type stub struct {
 	subprotocol string
 	// refuse are the codes to refuse subscriptions with, by topic.
 	refuse map[string]protocol.ErrorCode
+	// refuseWhole are topics that get the whole request refused.
+	refuseWhole map[string]bool
 	// silent makes the stub read frames and answer nothing, not even pings.
 	silent bool
 	// conns are the open connections; opened counts all there ever were.
@@ -112,6 +114,11 @@ func (s *stub) answer(c *stubConn, req protocol.Request) {
 	s.requests = append(s.requests, req)
 	if s.silent {
 		s.mu.Unlock()
+		return
+	}
+	if slices.ContainsFunc(req.Topics, func(topic string) bool { return s.refuseWhole[topic] }) {
+		s.mu.Unlock()
+		c.send(protocol.AppendError(nil, protocol.CodeBadTopic, "stub", req.ID))
 		return
 	}
 	results := make([]protocol.TopicResult, 0, len(req.Topics))

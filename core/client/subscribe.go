@@ -211,6 +211,10 @@ func (c *Client) nextRequestLocked(l *link) []byte {
 	for topic, sub := range c.subs {
 		switch t := l.told[topic]; {
 		case t == nil || !t.subscribed && !t.refused:
+			if l.alone[topic] {
+				delete(l.alone, topic)
+				return c.requestLocked(l, protocol.SubscribeRequest, []string{topic})
+			}
 			wanted = append(wanted, topic)
 		case t.subscribed && t.confirmed:
 			sub.settle(nil) // subscribed to anew before the keeper came to end it
@@ -249,6 +253,18 @@ func (c *Client) requestLocked(l *link, op protocol.RequestType, topics []string
 // takeSubscribedLocked takes the answer to a subscribe request and returns the news of topics that
 // were subscribed to on an earlier connection and are refused now.
 func (c *Client) takeSubscribedLocked(l *link, w *waiter, f *frame) (lost []Event) {
+	if f.Type == errorFrame && len(w.topics) > 1 {
+		// The request was refused whole, perhaps for one of its topics: the others are not to suffer.
+		for _, topic := range w.topics {
+			if t := l.told[topic]; t != nil && t.id == f.ID {
+				t.release()
+				delete(l.told, topic)
+				l.alone[topic] = true
+			}
+		}
+		signal(l.wake)
+		return nil
+	}
 	for _, topic := range w.topics {
 		t := l.told[topic]
 		if t == nil || t.id != f.ID {

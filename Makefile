@@ -48,7 +48,7 @@ help:
 ## build: build the one binary, .bin/firetower
 .PHONY: build
 build: need-go
-	$(GO) build -trimpath -o $(FIRETOWER) ./cmd/firetower
+	@$(GO) build -trimpath -o $(FIRETOWER) ./cmd/firetower
 
 ## test: go vet, then every test with the race detector (PKG=./core/... TESTFLAGS=-short)
 .PHONY: test

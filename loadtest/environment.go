@@ -19,7 +19,7 @@ var sysctls = []string{
 }
 
 // readEnvironment reads what the figures depend on beside the scenario.
-func readEnvironment(o Options) reports.Environment {
+func readEnvironment(o Options, pressureBefore string) reports.Environment {
 	e := reports.Environment{
 		OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: readText("/proc/sys/kernel/osrelease"),
 		CPU: cpuModel(), CPUs: runtime.NumCPU(), Memory: meminfo("MemTotal:"),
@@ -29,7 +29,7 @@ func readEnvironment(o Options) reports.Environment {
 		OpenFiles: o.Plan.Machine.OpenFiles, GoVersion: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0),
 		GOGC: orNone(os.Getenv("GOGC")), GOMEMLIMIT: orNone(os.Getenv("GOMEMLIMIT")),
 		Commit: o.Build.Commit, Modified: o.Build.Modified, Binary: hashFile(o.Executable), Sysctl: map[string]string{},
-		PressureBefore: orNone(o.Plan.pressureBefore),
+		PressureBefore: orNone(pressureBefore),
 	}
 	e.Hostname, _ = os.Hostname() // a name that cannot be read stays empty
 	for _, name := range sysctls {

@@ -136,4 +136,3 @@ func WorkerLoad(sched time.Duration, gcShare float64) workerLoad {
 
 // Evaluate is evaluate.
 var Evaluate = evaluate
-

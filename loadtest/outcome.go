@@ -36,7 +36,7 @@ func (r *run) outcome(failure, interrupted error) *reports.Result {
 		Loop: loop(r.s), Subprotocol: string(r.s.Subprotocol), Planned: r.s.Connections, Topics: r.s.Topics.Count, PayloadSize: int(r.s.Load.Payload),
 		Interrupted:  interrupted != nil,
 		CompletionAt: map[string]reports.Distribution{}, Histograms: map[string]*latency.Recorder{},
-		Environment: readEnvironment(r.o), Configuration: r.configuration(),
+		Environment: readEnvironment(r.o, r.pressure), Configuration: r.configuration(),
 	}
 	res.Phases = r.phaseList()
 	res.Processes = r.processes()
@@ -515,9 +515,9 @@ func (s *sampler) serverPeak() int64 {
 // configuration is what the run was told to do.
 func (r *run) configuration() reports.Configuration {
 	text := r.s.Encode()
-	unseeded := r.s.Clone()
-	unseeded.Seed = 0
-	hash := sha256.Sum256([]byte(unseeded.Encode()))
+	question := r.s.Clone()
+	question.Seed, question.Gateway, question.Manager = 0, nil, nil
+	hash := sha256.Sum256([]byte(question.Encode()))
 	c := reports.Configuration{
 		Scenario: text, ScenarioHash: hex.EncodeToString(hash[:]), Overrides: r.o.Overrides,
 		Gateway: r.o.Plan.GatewayTOML, Manager: r.o.Plan.ManagerTOML,

@@ -83,8 +83,6 @@ type Plan struct {
 	// reference server, which has none.
 	GatewayTOML string `json:"-"`
 	ManagerTOML string `json:"-"`
-
-	pressureBefore string // of the CPUs, when the plan was made
 }
 
 // ErrImpossible is wrapped by NewPlan when the machine cannot carry the scenario.
@@ -102,7 +100,6 @@ func NewPlan(s scenarios.Scenario, target Target, m Machine) (*Plan, error) {
 		}
 	}
 	p := &Plan{Scenario: s, Target: target, Machine: m, Connections: s.Connections, Subscriptions: s.Subscriptions()}
-	p.pressureBefore, _, _ = strings.Cut(readText("/proc/pressure/cpu"), "\n")
 	gateways := s.Topology.Gateways
 	p.Servers = gateways + 1 // and the manager
 	if target.Reference() {

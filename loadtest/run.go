@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -105,7 +106,9 @@ type run struct {
 	clock   *clock.Clock
 	started time.Time
 	begin   int64 // started, by clock
-	runID   uint64
+	// pressure is that of the CPUs before the start: other load on the machine.
+	pressure string
+	runID    uint64
 
 	nursery *nursery
 	sampler *sampler
@@ -118,6 +121,7 @@ type run struct {
 	phases   []phase
 	settled  bool // every client is reached
 	measured bool // the measured phase has begun
+	closed   bool // the publishers' streams have ended
 
 	rssEmpty, rssIdle int64
 	edgeStart         edge // before the first connection
@@ -154,6 +158,7 @@ func newRun(o Options, dir string) (*run, error) {
 		o: o, s: o.Plan.Scenario, dir: dir, clock: c, runID: binary.BigEndian.Uint64(id[:]),
 		nursery: newNursery(logs, o.Executable, o.Environ),
 	}
+	r.pressure, _, _ = strings.Cut(readText("/proc/pressure/cpu"), "\n")
 	r.begin = c.Now()
 	r.started = c.Wall(r.begin)
 	r.sampler = newSampler(c, r.begin, r.nursery.all)
@@ -507,6 +512,7 @@ func (r *run) finish(ctx context.Context) error {
 		skew, err := r.fleet.skew(ctx, r.clock)
 		r.skew = max(r.skew, skew)
 		errs = append(errs, err)
+		r.closed = true
 		r.acks, err = r.pub.account()
 		errs = append(errs, err)
 		r.report, err = r.fleet.finish(ctx, r.pub.sentRuns())
@@ -517,7 +523,7 @@ func (r *run) finish(ctx context.Context) error {
 
 // teardown ends every process, whatever the run came to.
 func (r *run) teardown() {
-	if r.pub != nil && r.report == nil {
+	if r.pub != nil && !r.closed {
 		// The account is of no use any more, but its streams must end.
 		if _, err := r.pub.account(); err != nil {
 			r.failures = err

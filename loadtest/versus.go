@@ -57,6 +57,10 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 			break
 		}
 		run := o.Options
+		// Repeats differ in their seed, and the targets of a block have the same.
+		p := *plan
+		p.Scenario.Seed += uint64(i / len(o.Plans))
+		plan = &p
 		run.Plan, run.Root, run.Name, run.KeepLatest = plan, dir, string(plan.Target), true
 		if o.Before != nil {
 			run.Progress = o.Before(i+1, len(order), plan)

@@ -121,27 +121,29 @@ func unlike(runs []*Result) []string {
 		case r.Scenario != first.Scenario:
 			out = append(out, fmt.Sprintf("%s asks %s, %s asks %s", first.ID, first.Scenario, r.ID, r.Scenario))
 		case r.Configuration.ScenarioHash != first.Configuration.ScenarioHash:
-			out = append(out, fmt.Sprintf("%s and %s differ in %s", first.ID, r.ID, strings.Join(changed(first.Configuration.Scenario, r.Configuration.Scenario), ", ")))
+			out = append(out, fmt.Sprintf("%s and %s differ in %s", first.ID, r.ID, strings.Join(changed(first.Configuration.Scenario, r.Configuration.Scenario, noQuestion), ", ")))
 		}
 	}
 	return out
 }
 
-// changed lists the lines of two resolved scenarios that differ, as "a | b".
-func changed(a, b string) []string {
+// changed lists the keys of two printed scenarios or configurations that differ,
+// with both values, leaving out those that skip names.
+func changed(a, b string, skip func(key string) bool) []string {
 	la, lb := scenarioLines(a), scenarioLines(b)
 	var out []string
-	for _, k := range la.keys {
-		if la.values[k] != lb.values[k] && k != "seed" {
+	for _, k := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(la.keys, lb.keys)))) {
+		if la.values[k] != lb.values[k] && !skip(k) {
 			out = append(out, fmt.Sprintf("%s (%s | %s)", k, or(la.values[k]), or(lb.values[k])))
 		}
 	}
-	for _, k := range lb.keys {
-		if _, ok := la.values[k]; !ok {
-			out = append(out, fmt.Sprintf("%s (%s | %s)", k, none, or(lb.values[k])))
-		}
-	}
 	return out
+}
+
+// noQuestion are the keys of a scenario that are no part of its question: the seed,
+// and how the servers are set.
+func noQuestion(key string) bool {
+	return key == "seed" || strings.HasPrefix(key, "gateway.") || strings.HasPrefix(key, "manager.")
 }
 
 func or(s string) string {
@@ -156,8 +158,8 @@ type keyed struct {
 	values map[string]string
 }
 
-// scenarioLines maps the whole keys of a printed scenario to their values. It is a
-// document that we printed: one key a line.
+// scenarioLines maps the whole keys of a printed scenario or configuration to their
+// values. It is a document that we printed: one key a line.
 func scenarioLines(text string) keyed {
 	k := keyed{values: map[string]string{}}
 	table, entries := "", map[string]int{}
@@ -171,6 +173,8 @@ func scenarioLines(text string) keyed {
 		case strings.HasPrefix(line, "["):
 			table = strings.Trim(line, "[]") + "."
 		case ok:
+			// A server's configuration tells the origin of each value after it.
+			value, _, _ = strings.Cut(value, "  #")
 			k.keys = append(k.keys, table+name)
 			k.values[table+name] = value
 		}
@@ -207,7 +211,7 @@ func differences(base, next []*Result) []string {
 			continue
 		}
 		if strings.HasSuffix(f.name, "configuration") {
-			out = append(out, f.name+": "+strings.Join(changed(a[0], b[0]), ", "))
+			out = append(out, f.name+": "+strings.Join(changed(a[0], b[0], func(string) bool { return false }), ", "))
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s: %s | %s", f.name, or(strings.Join(a, " and ")), or(strings.Join(b, " and "))))

@@ -69,6 +69,22 @@ func TestCompareRefusesUnlikeQuestions(t *testing.T) {
 	}
 }
 
+// Another setting of a server is what a comparison is for: it is told, not refused.
+func TestCompareTellsOfAnotherSetting(t *testing.T) {
+	t.Parallel()
+	base, next := variant(t, "a", 4), variant(t, "b", 5)
+	base.Configuration.Gateway = "[bucket]\nNum = 4  # default\nConsumerNum = 32  # default\n"
+	next.Configuration.Gateway = "[bucket]\nNum = 8  # file x line 2\nConsumerNum = 32  # file x line 3\n"
+	next.Configuration.Scenario += "\n[gateway.bucket]\nNum = 8\n"
+	c, err := reports.Compare([]*reports.Result{base}, []*reports.Result{next}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := c.String(); !strings.Contains(text, "differs in gateway configuration: bucket.Num (4 | 8)\n") {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestCompareLeavesInvalidRunsOut(t *testing.T) {
 	t.Parallel()
 	bad := variant(t, "bad", 400)

@@ -375,8 +375,9 @@ type Environment struct {
 type Configuration struct {
 	// Scenario is the resolved scenario, as TOML.
 	Scenario string `json:"scenario_toml"`
-	// ScenarioHash is the SHA-256 of that text without its seed: runs with the same
-	// hash asked the same question.
+	// ScenarioHash is the SHA-256 of that text without its seed and without the servers'
+	// keys: runs with the same hash asked the same question, of servers that may have
+	// been set otherwise.
 	ScenarioHash string `json:"scenario_sha256"`
 	// Overrides are the keys that did not come from the scenario's file.
 	Overrides []Override `json:"overrides,omitempty"`

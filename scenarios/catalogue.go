@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -29,19 +28,17 @@ func Names() []string {
 	return out
 }
 
-// Open reads a scenario: of the catalogue by its name, or a file when ref has a
-// path separator or ends in .toml.
-func Open(ref string) (Scenario, error) {
-	if strings.ContainsRune(ref, filepath.Separator) || strings.HasSuffix(ref, ".toml") {
-		data, err := os.ReadFile(filepath.Clean(ref))
-		if err != nil {
-			return Scenario{}, fmt.Errorf("read scenario: %w", err)
-		}
-		return Decode(ref, data)
-	}
-	data, err := catalogue.ReadFile("catalogue/" + ref + ".toml")
+// IsFile tells a file's name from that of a scenario of the catalogue: it has a
+// path separator, or ends in .toml.
+func IsFile(ref string) bool {
+	return strings.ContainsRune(ref, filepath.Separator) || strings.HasSuffix(ref, ".toml")
+}
+
+// Open reads a scenario of the catalogue.
+func Open(name string) (Scenario, error) {
+	data, err := catalogue.ReadFile("catalogue/" + name + ".toml")
 	if err != nil {
-		return Scenario{}, fmt.Errorf("%w: %q%s (known: %s)", ErrUnknown, ref, didYouMean(ref, Names()), strings.Join(Names(), ", "))
+		return Scenario{}, fmt.Errorf("%w: %q%s (known: %s)", ErrUnknown, name, didYouMean(name, Names()), strings.Join(Names(), ", "))
 	}
-	return Decode("scenarios/catalogue/"+ref+".toml", data)
+	return Decode("scenarios/catalogue/"+name+".toml", data)
 }

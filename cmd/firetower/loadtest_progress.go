@@ -74,13 +74,12 @@ func (p *lineProgress) Close() {}
 type barProgress struct {
 	bars *mpb.Progress
 
-	// detail stands behind the bar. The goroutine that draws it reads it, and must
-	// not take mu: whoever holds mu may be waiting for that goroutine.
-	detail atomic.Pointer[string]
-
-	mu     sync.Mutex // guards the following
-	bar    *mpb.Bar
-	total  int64
+	mu    sync.Mutex // guards the following
+	bar   *mpb.Bar
+	total int64
+	// detail stands behind the current bar. The goroutine that draws the bar reads it,
+	// and must not take mu: whoever holds mu may be waiting for that goroutine.
+	detail *atomic.Pointer[string]
 	closed bool
 }
 
@@ -88,7 +87,8 @@ func newBarProgress(out io.Writer) *barProgress {
 	return &barProgress{bars: mpb.New(mpb.WithOutput(out), mpb.WithWidth(32), mpb.WithRefreshRate(150*time.Millisecond))}
 }
 
-// Phase completes the bar before and begins another.
+// Phase completes the bar before and begins another. A phase of no known total has
+// a bar that is empty until it is full.
 func (p *barProgress) Phase(name string, total int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,35 +96,33 @@ func (p *barProgress) Phase(name string, total int64) {
 		return
 	}
 	p.complete()
-	p.total = total
-	p.detail.Store(new(string))
-	if total <= 0 {
-		// A bar whose total is not known never completes by increments; see complete.
-		p.bar = p.bars.New(0, mpb.SpinnerStyle(), mpb.PrependDecorators(decor.Name(name, decor.WC{W: 9, C: decor.DindentRight})))
-		return
-	}
-	detail := decor.Any(func(decor.Statistics) string { return *p.detail.Load() })
-	p.bar = p.bars.New(total, mpb.BarStyle().Lbound("").Filler("━").Tip("━").Padding("─").Rbound(""),
+	p.total = max(total, 1)
+	detail := new(atomic.Pointer[string])
+	detail.Store(new(string))
+	p.detail = detail
+	p.bar = p.bars.New(p.total, mpb.BarStyle().Lbound("").Filler("━").Tip("━").Padding("─").Rbound(""),
 		mpb.PrependDecorators(decor.Name(name, decor.WC{W: 9, C: decor.DindentRight})),
-		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.Name("  "), detail))
+		mpb.AppendDecorators(decor.Percentage(decor.WC{W: 5}), decor.Name("  "),
+			decor.Any(func(decor.Statistics) string { return *detail.Load() })))
 }
 
 // Set moves the bar.
 func (p *barProgress) Set(done int64, detail string) {
 	p.mu.Lock()
-	bar, total := p.bar, p.total
-	p.mu.Unlock()
-	p.detail.Store(&detail)
-	if bar != nil && total > 0 {
-		// At its total a bar completes and can say no more; the next phase completes it.
-		bar.SetCurrent(min(done, total-1))
+	defer p.mu.Unlock()
+	if p.bar == nil || p.closed {
+		return
 	}
+	p.detail.Store(&detail)
+	// At its total a bar completes and can say no more; the next phase completes it.
+	p.bar.SetCurrent(min(done, p.total-1))
 }
 
-// complete ends the current bar. The caller holds mu.
+// complete ends the current bar. The caller holds mu. A bar that has a total ends
+// when it reaches it, and by nothing else.
 func (p *barProgress) complete() {
 	if p.bar != nil {
-		p.bar.SetTotal(-1, true)
+		p.bar.SetCurrent(p.total)
 	}
 }
 

@@ -47,6 +47,9 @@ follows.
 			if err != nil {
 				return err
 			}
+			if fitted := plans[0].Scenario.Subprotocol; fitted != s.Subprotocol {
+				overrides = append(overrides, reports.Override{Key: "subprotocol", Value: string(fitted), Origin: "what reference servers speak"})
+			}
 			executable, err := g.executable()
 			if err != nil {
 				return err
@@ -115,6 +118,9 @@ func (r runner) print(result *reports.Result, dir string) error {
 
 // versus runs several targets, or one several times.
 func (r runner) versus(cmd *cobra.Command, plans []*loadtest.Plan, repeat int) error {
+	if !r.noProgress {
+		fmt.Fprint(r.g.stderr, plans[0])
+	}
 	v, dir, err := loadtest.RunVersus(cmd.Context(), loadtest.VersusOptions{
 		Options: r.options, Plans: plans, Repeat: repeat,
 		Before: func(n, of int, plan *loadtest.Plan) loadtest.Progress {

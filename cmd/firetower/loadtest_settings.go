@@ -61,7 +61,7 @@ func targetNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDir
 
 // resolve opens a scenario and lays the environment and the flags over it.
 func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Scenario, []reports.Override, error) {
-	s, err := scenarios.Open(ref)
+	s, err := o.open(ref)
 	if err != nil {
 		return s, nil, &usageError{err}
 	}
@@ -72,6 +72,9 @@ func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Sc
 		}
 		overrides = append(overrides, reports.Override{Key: key, Value: value, Origin: origin})
 		return nil
+	}
+	if err := o.knownVariables(); err != nil {
+		return s, nil, err
 	}
 	for _, v := range environmentKeys {
 		if value := o.variable(v.variable); value != "" {
@@ -115,6 +118,18 @@ func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Sc
 	return s, overrides, nil
 }
 
+// open reads a scenario: of the catalogue by its name, or a file.
+func (o *loadtestSettings) open(ref string) (scenarios.Scenario, error) {
+	if !scenarios.IsFile(ref) {
+		return scenarios.Open(ref)
+	}
+	b, err := o.g.readFile(ref)
+	if err != nil {
+		return scenarios.Scenario{}, err
+	}
+	return scenarios.Decode(ref, b)
+}
+
 func (o *loadtestSettings) ignoresRate(s scenarios.Scenario) bool {
 	return s.Load.Mode != scenarios.ModeOpen
 }
@@ -134,6 +149,20 @@ func (o *loadtestSettings) variable(name string) string {
 		}
 	}
 	return ""
+}
+
+// knownVariables refuses a variable that looks like ours and is none: a slip of the
+// fingers would otherwise measure something else than was meant.
+func (o *loadtestSettings) knownVariables() error {
+	const prefix = "FIRETOWER_LOADTEST_"
+	for _, kv := range o.g.environ {
+		name, _, _ := strings.Cut(kv, "=")
+		known := slices.ContainsFunc(environmentKeys, func(v struct{ variable, key string }) bool { return v.variable == name })
+		if strings.HasPrefix(name, prefix) && !known {
+			return usagef("%s: unknown variable; there are %s_RATE, _DURATION, _CONNS and _SEED", name, strings.TrimSuffix(prefix, "_"))
+		}
+	}
+	return nil
 }
 
 // targets are the targets of a run, in the order given; without --vs there is one.

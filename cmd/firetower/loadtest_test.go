@@ -1,0 +1,187 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"firetower/reports"
+	"firetower/scenarios"
+)
+
+func TestLoadtestList(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := cli(t, "loadtest", "list")
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for _, name := range scenarios.Names() {
+		if !strings.Contains(stdout, name+" ") {
+			t.Errorf("%s is not listed:\n%s", name, stdout)
+		}
+	}
+}
+
+func TestLoadtestPlanShowsWhatOverridesWhat(t *testing.T) {
+	t.Parallel()
+	p := newProcess("loadtest", "plan", "1k-group", "--rate", "7", "--set", "gateway.bucket.Num=8").
+		withEnv("FIRETOWER_LOADTEST_RATE=3", "FIRETOWER_LOADTEST_CONNS=500", "FIRETOWER_LOADTEST_DURATION=", "RATE=99")
+	if code := p.run(t); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	for _, want := range []string{
+		"override: load.rate = 3/s (FIRETOWER_LOADTEST_RATE)", "override: connections = 500 (FIRETOWER_LOADTEST_CONNS)",
+		"override: load.rate = 7/s (--rate)", "override: gateway.bucket.Num = 8 (--set)",
+		"clients       500", "load          7/s", "descriptors", "must hold     lost==0",
+	} {
+		if !strings.Contains(p.stdout.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, p.stdout)
+		}
+	}
+}
+
+func TestLoadtestPlanAsTOMLIsAScenario(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := cli(t, "loadtest", "plan", "smoke", "--conns", "77", "--toml")
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	p := newProcess("loadtest", "plan", "mine.toml").withFiles(map[string]string{"mine.toml": stdout})
+	if code := p.run(t); code != exitOK || !strings.Contains(p.stdout.String(), "clients       77") {
+		t.Errorf("exit code %d: %s%s", code, p.stdout, p.stderr)
+	}
+}
+
+func TestLoadtestRefusesBeforeItStartsAnything(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	for _, tt := range []struct {
+		name, args, want string
+		env              []string
+	}{
+		{"no scenario", "", "name one scenario", nil},
+		{"unknown scenario", "10k-gruop", `did you mean "10k-group"?`, nil},
+		{"no such file", "mine.toml", "file does not exist", nil},
+		{"a rate that is none", "smoke --rate fast", `--rate: load.rate: "fast" is not a rate`, nil},
+		{"a rate where there is none", "burst-5k --rate 5", "takes no rate", nil},
+		{"a variable that is none", "smoke", "FIRETOWER_LOADTEST_DURATION: phases.measure: \"10\" is not a duration", []string{"FIRETOWER_LOADTEST_DURATION=10"}},
+		{"a variable misspelt", "smoke", "FIRETOWER_LOADTEST_RAET: unknown variable", []string{"FIRETOWER_LOADTEST_RAET=10"}},
+		{"an unknown key", "smoke --set load.rat=5/s", `no key "load.rat", did you mean "load.rate"?`, nil},
+		{"a pair that is none", "smoke --set load.rate", "write KEY=VALUE", nil},
+		{"an unknown server key", "smoke --set gateway.bucket.Nmu=5", "bucket.Nmu", nil},
+		{"an unknown threshold", "smoke --threshold delivry.p99<1s", "did you mean", nil},
+		{"an unknown target", "smoke --vs nginx", `no target "nginx"`, nil},
+		{"a target named twice", "smoke --vs firetower", "firetower is named twice", nil},
+		{"a fault that no reference has", "manager-restart --vs floor", "floor has no manager", nil},
+		{"too many connections", "smoke --conns 900000", "does not fit this machine", nil},
+		{"no repeats", "smoke --repeat 0", "--repeat: must be 1 to 100", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			args := slices.Concat([]string{"loadtest", "run"}, strings.Fields(tt.args), []string{"--out", filepath.Join(out, "none")})
+			p := newProcess(args...).withEnv(tt.env...)
+			if code := p.run(t); code != exitUsage || !strings.Contains(p.stderr.String(), tt.want) {
+				t.Errorf("exit code %d, standard error %q, want %q in it", code, p.stderr, tt.want)
+			}
+			if _, err := os.Stat(filepath.Join(out, "none")); err == nil {
+				t.Error("a folder was made")
+			}
+		})
+	}
+}
+
+func TestLoadtestRunAndReport(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	short := []string{"--conns", "20", "--duration", "1s", "--warmup", "100ms", "--set", "phases.settle=100ms", "--out", out}
+	p := newProcess(slices.Concat([]string{"loadtest", "run", "smoke"}, short)...)
+	p.state.environ = os.Environ()
+	// A starved machine makes a run invalid, by right; all else must hold.
+	if code := p.run(t); code != exitOK && code != exitInvalidRun {
+		t.Fatalf("exit code %d: %s%s", code, p.stdout, p.stderr)
+	}
+	if !strings.Contains(p.stdout.String(), "smoke on firetower, all 6 thresholds held") {
+		t.Errorf("printed %s", p.stdout)
+	}
+	// Without a terminal there are lines, and nothing that moves a cursor.
+	if text := p.stderr.String(); !strings.Contains(text, "\nmeasure\n") || strings.Contains(text, "\x1b") {
+		t.Errorf("progress: %q", text)
+	}
+	latest := filepath.Join(out, reports.LatestLink)
+	code, stdout, stderr := cli(t, "report", "show", latest)
+	if code != exitOK || !strings.Contains(stdout, "smoke on firetower") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	if !strings.HasPrefix(p.stdout.String(), "INVALID") {
+		code, stdout, stderr = cli(t, "report", "compare", latest, latest)
+		if code != exitOK || !strings.Contains(stdout, "1.000") {
+			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+		}
+	}
+	code, stdout, stderr = cli(t, "report", "show", latest, "--json")
+	if code != exitOK || !strings.Contains(stdout, `"schema": "firetower.run/v1"`) {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+}
+
+func TestLoadtestThresholdDecidesTheExitCode(t *testing.T) {
+	t.Parallel()
+	p := newProcess("loadtest", "run", "smoke", "--conns", "20", "--duration", "1s", "--warmup", "0s", "--set", "phases.settle=100ms",
+		"--threshold", "expected==1", "--quiet", "--out", t.TempDir())
+	p.state.environ = os.Environ()
+	code := p.run(t)
+	if invalid := strings.HasPrefix(p.stdout.String(), "INVALID"); code != exitThreshold && !(invalid && code == exitInvalidRun) {
+		t.Errorf("exit code %d: %s%s", code, p.stdout, p.stderr)
+	}
+	if !strings.Contains(p.stdout.String(), "1 of 1 thresholds failed") || p.stderr.String() != "" {
+		t.Errorf("printed %s%s", p.stdout, p.stderr)
+	}
+}
+
+func TestReportOfNothing(t *testing.T) {
+	t.Parallel()
+	code, _, stderr := cli(t, "report", "show", filepath.Join(t.TempDir(), "none"))
+	if code != exitUsage || !strings.Contains(stderr, "loadtest run smoke") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	bad := filepath.Join(t.TempDir(), "result.json")
+	if err := os.WriteFile(bad, []byte(`{"schema":"firetower.run/v9"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr = cli(t, "report", "compare", bad, bad)
+	if code != exitUsage || !strings.Contains(stderr, `schema is "firetower.run/v9"`) {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// The bars end whatever state they are in: mpb waits for every bar to complete.
+func TestBarsEndInEveryState(t *testing.T) {
+	t.Parallel()
+	for name, use := range map[string]func(p *barProgress){
+		"never used":     func(*barProgress) {},
+		"a phase begun":  func(p *barProgress) { p.Phase("connect", 100) },
+		"of no total":    func(p *barProgress) { p.Phase("spawn", 0) },
+		"full":           func(p *barProgress) { p.Phase("connect", 100); p.Set(100, "x"); p.Set(500, "y") },
+		"several phases": func(p *barProgress) { p.Phase("a", 0); p.Phase("b", 5); p.Set(5, ""); p.Phase("c", 7); p.Set(1, "z") },
+		"closed twice":   func(p *barProgress) { p.Phase("a", 3); p.Close(); p.Phase("b", 3); p.Set(1, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newBarProgress(&output{})
+			use(p)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				p.Close()
+			}()
+			select {
+			case <-done:
+			case <-time.After(patience):
+				t.Fatal("the display has not ended")
+			}
+		})
+	}
+}

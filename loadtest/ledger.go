@@ -15,6 +15,8 @@ type rowID struct {
 	publisher uint16
 }
 
+func (m message) id() rowID { return rowID{m.sequence, m.topic, m.publisher} }
+
 // phaseLedger is the fleet's account of one phase in the form of the document.
 func phaseLedger(r *simulator.Report, phase simulator.Phase) (reports.Ledger, bool) {
 	for _, p := range r.Phases {
@@ -80,7 +82,7 @@ func arrivals(rep *reports.Fault, f faultRecord, msgs []message, rows map[rowID]
 	first, recovered := int64(0), int64(0)
 	broken := false
 	for _, m := range sorted {
-		row := rows[rowID{m.sequence, m.topic, m.publisher}]
+		row := rows[m.id()]
 		inWindow := m.intended <= f.until
 		switch {
 		case m.fate != fateSent:

@@ -131,7 +131,7 @@ func options(t *testing.T, p *loadtest.Plan) (loadtest.Options, string) {
 }
 
 // carryOut runs a plan to its end, and sees that nothing is left of it.
-func carryOut(t *testing.T, ctx context.Context, o loadtest.Options, mark string) (*reports.Result, string) {
+func carryOut(ctx context.Context, t *testing.T, o loadtest.Options, mark string) (*reports.Result, string) {
 	t.Helper()
 	result, dir, err := loadtest.Run(ctx, o)
 	if err != nil {

@@ -213,25 +213,37 @@ func (r *run) fillMessages(res *reports.Result) messageStats {
 	return st
 }
 
-// sample is at most reports.MaxSample of the messages, spread evenly over time.
+// sample is at most reports.MaxSample of the planned messages, spread evenly over
+// time. One that did not go out, or reached nobody, is in it without values.
 func (r *run) sample(rows []simulator.MessageRow) reports.Sample {
-	slices.SortFunc(rows, func(a, b simulator.MessageRow) int { return cmp.Compare(a.IntendedNS, b.IntendedNS) })
-	var s reports.Sample
-	step := max(1, (len(rows)+reports.MaxSample-1)/reports.MaxSample)
-	for i := 0; i < len(rows); i += step {
-		row := &rows[i]
-		if row.IntendedNS == 0 {
-			continue // it reached nobody
+	known := make(map[rowID]*simulator.MessageRow, len(rows))
+	for i := range rows {
+		known[rowID{rows[i].Sequence, rows[i].Topic, rows[i].Publisher}] = &rows[i]
+	}
+	var planned []message
+	for _, m := range r.pub.messages {
+		sampled := m.fate != fateSent || known[m.id()] != nil
+		if m.phase == simulator.PhaseMeasure && sampled {
+			planned = append(planned, m)
 		}
+	}
+	slices.SortStableFunc(planned, func(a, b message) int { return cmp.Compare(a.intended, b.intended) })
+	var s reports.Sample
+	step := max(1, (len(planned)+reports.MaxSample-1)/reports.MaxSample)
+	for i := 0; i < len(planned); i += step {
+		m := planned[i]
 		at := func(share float64) *float64 {
-			ns, ok := row.Reached(share)
+			if m.fate != fateSent {
+				return nil
+			}
+			ns, ok := known[m.id()].Reached(share)
 			if !ok {
 				return nil
 			}
 			v := ms(ns)
 			return &v
 		}
-		s.T = append(s.T, r.seconds(row.IntendedNS))
+		s.T = append(s.T, r.seconds(m.intended))
 		s.At50 = append(s.At50, at(0.50))
 		s.At90 = append(s.At90, at(0.90))
 		s.At99 = append(s.At99, at(0.99))

@@ -42,7 +42,7 @@ func TestRunOfEveryTarget(t *testing.T) {
 			t.Parallel()
 			p := plan(t, tiny(t, tt.change), tt.target)
 			o, mark := options(t, p)
-			r, dir := carryOut(t, t.Context(), o, mark)
+			r, dir := carryOut(t.Context(), t, o, mark)
 			everythingArrived(t, r)
 			if r.Target != string(tt.target) || r.Server.RSSBytesPerConnection == nil || r.Server.RSSEmpty == 0 {
 				t.Errorf("target %s, server %+v", r.Target, r.Server)
@@ -152,7 +152,7 @@ func TestRunOfEveryMode(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			o, mark := options(t, plan(t, tiny(t, tt.change), loadtest.Firetower))
-			r, _ := carryOut(t, t.Context(), o, mark)
+			r, _ := carryOut(t.Context(), t, o, mark)
 			tt.check(t, r)
 		})
 	}
@@ -172,7 +172,7 @@ func TestInterruptInEveryPhase(t *testing.T) {
 					cancel()
 				}
 			}}
-			r, _ := carryOut(t, ctx, o, mark)
+			r, _ := carryOut(ctx, t, o, mark)
 			if !r.Interrupted || r.ExitCode != loadtest.ExitInterrupted || r.Failure != "" {
 				t.Errorf("interrupted %v, exit %d, failure %q", r.Interrupted, r.ExitCode, r.Failure)
 			}
@@ -213,7 +213,7 @@ func TestDeathOfAProcessEndsTheRun(t *testing.T) {
 					}
 				}
 			}}
-			r, _ := carryOut(t, t.Context(), o, mark)
+			r, _ := carryOut(t.Context(), t, o, mark)
 			if r.Verdict != reports.Invalid || r.ExitCode != loadtest.ExitError || !strings.Contains(r.Failure, "ended by itself: signal: killed") {
 				t.Errorf("verdict %s, exit %d, failure %q", r.Verdict, r.ExitCode, r.Failure)
 			}
@@ -258,7 +258,7 @@ func TestBinaryThatDoesNotStart(t *testing.T) {
 	t.Parallel()
 	o, mark := options(t, plan(t, tiny(t), loadtest.Firetower))
 	o.Executable = "/bin/false"
-	r, _ := carryOut(t, t.Context(), o, mark)
+	r, _ := carryOut(t.Context(), t, o, mark)
 	if !strings.Contains(r.Failure, "manager") || !strings.Contains(r.Failure, "exit status 1") {
 		t.Errorf("failure %q", r.Failure)
 	}

@@ -131,7 +131,7 @@ func loadStub(t *testing.T, s *stub, change func(*scenarios.Scenario)) *reports.
 	}), loadtest.Firetower)
 	o, mark := options(t, p)
 	loadtest.Attach(&o, "ws"+strings.TrimPrefix(web.URL, "http"), lis.Addr().String())
-	r, _ := carryOut(t, t.Context(), o, mark)
+	r, _ := carryOut(t.Context(), t, o, mark)
 	if r.Failure != "" {
 		t.Fatalf("the run failed: %s", r.Failure)
 	}
@@ -265,7 +265,7 @@ func TestServerThatDeliversNothingFailsTheProbe(t *testing.T) {
 	s := tiny(t, func(s *scenarios.Scenario) { s.Subprotocol, s.Phases.Ready = scenarios.V0, scenarios.Seconds(1) })
 	o, mark := options(t, plan(t, s, loadtest.Firetower))
 	loadtest.Attach(&o, "ws"+strings.TrimPrefix(web.URL, "http"), lis.Addr().String())
-	r, _ := carryOut(t, t.Context(), o, mark)
+	r, _ := carryOut(t.Context(), t, o, mark)
 	if !strings.Contains(r.Failure, "0 of 40 clients had seen a probe") || r.Verdict != reports.Invalid {
 		t.Errorf("verdict %s, failure %q", r.Verdict, r.Failure)
 	}

@@ -112,7 +112,12 @@ func timeAxis(lo, hi float64) axis {
 }
 
 // plain writes a tick's value without needless digits.
-func plain(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+func plain(v float64) string {
+	if v == 0 {
+		return "0" // and not -0, which rounding up gives
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
 
 // logAxis covers lo to hi in decades, with 2 and 5 as minor ticks.
 func logAxis(title string, lo, hi float64, format func(float64) string) axis {

@@ -166,7 +166,8 @@ func (r *Result) overTime() plot {
 }
 
 // throughput is what was planned, sent and delivered by second, all as deliveries.
-// Seconds that the traffic did not fill are left out: their counts are of a part.
+// It shows the seconds that lie within the measured phase as a whole: the counts of
+// others are of a part.
 func (r *Result) throughput() plot {
 	s := r.Seconds
 	perMessage := 1.0
@@ -179,7 +180,7 @@ func (r *Result) throughput() plot {
 	for i, t := range s.T {
 		if sums[t] == nil {
 			sums[t] = &[3]float64{}
-			if t >= c.x.min && t+1 <= r.lastSend() {
+			if from, to := r.measured(); t >= from && t+1 <= to {
 				times = append(times, t)
 			}
 		}
@@ -213,14 +214,14 @@ func (r *Result) throughput() plot {
 	return c.plot("Throughput", "What lies between planned and sent is the load generator's fault; between sent and delivered, the server's.", t)
 }
 
-// lastSend is the end of the measured phase, in seconds from the run's start.
-func (r *Result) lastSend() float64 {
+// measured is the span of the measured phase, in seconds from the run's start.
+func (r *Result) measured() (from, to float64) {
 	for _, p := range r.Phases {
 		if p.Name == "measure" {
-			return p.End / 1000
+			return p.Start / 1000, p.End / 1000
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // byRole adds up processes of one role, sample by sample.

@@ -158,7 +158,7 @@ func (r *Result) publisherFacts() []fact {
 	p := r.Publisher
 	return []fact{
 		{"planned", commas(p.Planned)},
-		{"sent", commas(p.Sent) + " by " + p.Via},
+		{"sent", commas(p.Sent)},
 		{"refused by the server", commas(p.Refused)},
 		{"dropped, too late to send", commas(p.Dropped)},
 		{"never acknowledged", commas(p.Unacknowledged)},

@@ -52,9 +52,9 @@ type Listener struct {
 	Origins []string
 	// UserHeader is the request header that carries the user's id.
 	UserHeader string
-	// HandshakeTimeout, SubscribeTimeout and CloseTimeout bound the steps of a
+	// HandshakeTimeout, FrameTimeout, SubscribeTimeout and CloseTimeout bound the steps of a
 	// connection.
-	HandshakeTimeout, SubscribeTimeout, CloseTimeout time.Duration
+	HandshakeTimeout, FrameTimeout, SubscribeTimeout, CloseTimeout time.Duration
 }
 
 // Limits bound what one client may cost.
@@ -178,6 +178,10 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "How long a client may take for its upgrade request, and the manager for the link's handshake.",
 		},
 		{
+			path: "gateway.frameTimeout", kind: KindDuration, def: "10s", to: &c.Gateway.FrameTimeout, lo: ms, hi: hr,
+			doc: "How long a client's message may take from its beginning to its end.",
+		},
+		{
 			path: "gateway.subscribeTimeout", kind: KindDuration, def: "5s", to: &c.Gateway.SubscribeTimeout, lo: ms, hi: hr,
 			doc: "How long a subscription waits for the manager to know its topic.",
 		},
@@ -242,7 +246,7 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "The shortest wait before a lost link is dialled anew. Waits grow, and are jittered.",
 		},
 		{
-			path: "link.redialMax", kind: KindDuration, def: "5s", to: &c.Link.RedialMax, lo: ms, hi: hr,
+			path: "link.redialMax", kind: KindDuration, def: "1s", to: &c.Link.RedialMax, lo: ms, hi: hr,
 			doc: "The longest such wait.",
 		},
 		{

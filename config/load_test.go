@@ -199,7 +199,7 @@ func TestU4_44_WrongFilesAreRefused(t *testing.T) {
 		}},
 		{"header with a colon", "[gateway]\nuserHeader = 'X-User:'", []string{`gw.toml:2: gateway.userHeader: must be the name of an HTTP header, got "X-User:"`}},
 		{"values that fight", "[link]\nqueueBytes = '1KiB'\nredialMin = '9s'", []string{
-			"link.redialMax: must be at least link.redialMin (9s), got 5s",
+			"link.redialMax: must be at least link.redialMin (9s), got 1s",
 			"gw.toml:2: link.queueBytes: must be at least limits.maxFrameBytes (64KiB), or the largest message never fits; got 1KiB",
 		}},
 		{"all problems at once", "chanLens = 0\nheartbeet = 3\n[bucket]\nNum = true\n", []string{

@@ -68,7 +68,7 @@ func TestDefaultsAgree(t *testing.T) {
 func TestEveryKeyHasAnEffect(t *testing.T) {
 	t.Parallel()
 	candidates := []string{
-		"2", "true", "debug", "latest", "json", "3s", "1h", "2MiB", "9MiB", "h.example:7", "https://a.example", "/p", "X-User", "name",
+		"2", "true", "debug", "latest", "json", "3s", "500ms", "1h", "2MiB", "9MiB", "h.example:7", "https://a.example", "/p", "X-User", "name",
 	}
 	for _, service := range []config.Service{config.ServiceManager, config.ServiceGateway} {
 		before, logBefore, err := loadOptions(service)

@@ -72,13 +72,22 @@ func TestProcessSecondSignalEndsAtOnce(t *testing.T) {
 	// RFC 6455, section 1.3, has the key.
 	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", at.Listen)
-	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	answers := bufio.NewReader(conn)
+	r, err := http.ReadResponse(answers, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Body.Close()
 	if r.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("upgrade: %s", r.Status)
+	}
+	// The response comes a moment before the gateway has the connection; a pong
+	// comes after. RFC 6455, section 5.2: a ping and a pong without data.
+	if _, err := conn.Write([]byte{0x89, 0x80, 0, 0, 0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	if pong, err := answers.Peek(2); err != nil || pong[0] != 0x8a {
+		t.Fatalf("answer to a ping: %x, %v", pong, err)
 	}
 
 	serve.signal(t, syscall.SIGTERM)

@@ -125,6 +125,7 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.AllowedOrigins = c.Gateway.Origins
 	o.UserHeader = c.Gateway.UserHeader
 	o.HandshakeTimeout = c.Gateway.HandshakeTimeout
+	o.FrameTimeout = c.Gateway.FrameTimeout
 	o.SubscribeTimeout = c.Gateway.SubscribeTimeout
 	o.CloseTimeout = c.Gateway.CloseTimeout
 	o.DrainTimeout = c.Drain.Timeout

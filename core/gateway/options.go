@@ -109,7 +109,7 @@ type Options struct {
 	// LinkQueueBytes bounds the publishes of clients that wait for the link. Default 16 MiB.
 	LinkQueueBytes int
 	// RedialMin and RedialMax bound the jittered wait before a redial.
-	// Defaults 50ms and 5s.
+	// Defaults 50ms and 1s: a manager that is back serves all gateways within a second.
 	RedialMin, RedialMax time.Duration
 	// Bucket shapes the fan-out.
 	Bucket BucketOptions
@@ -166,7 +166,7 @@ func DefaultOptions() Options {
 		LinkHeartbeat:  5 * time.Second,
 		LinkQueueBytes: 16 << 20,
 		RedialMin:      50 * time.Millisecond,
-		RedialMax:      5 * time.Second,
+		RedialMax:      time.Second,
 		Bucket:         BucketOptions{Num: 4, CentralChanCount: 100000, BuffChanCount: 1000, ConsumerNum: 32},
 		Limits: Limits{
 			MaxFrameBytes:    64 << 10,

@@ -117,8 +117,10 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 	ws.SetPongHandler(func(string) error { t.touch(); return nil })
 	ws.SetCloseHandler(t.onClose)
 	if err := g.towers.admit(t); err != nil {
-		g.towers.release()
+		_ = ws.WriteControl(websocket.CloseMessage,
+			websocket.FormatCloseMessage(protocol.CloseServiceRestart, "stopping"), time.Now().Add(g.opts.CloseTimeout))
 		_ = ws.Close()
+		g.towers.release()
 		return nil, err
 	}
 	return t, nil

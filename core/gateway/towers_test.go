@@ -221,6 +221,7 @@ func TestU4_33_NothingStaysBehind(t *testing.T) {
 	g := run(t, nil)
 	keep := dial(t, g, protocol.SubprotocolV1)
 	keep.subscribe("room")
+	<-g.Ready()
 	before := runtime.NumGoroutine()
 	var clients sync.WaitGroup
 	for range 4 {
@@ -260,6 +261,7 @@ func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
 		t.Skip("only Linux has the poller")
 	}
 	g := run(t, nil)
+	<-g.Ready()
 	before := runtime.NumGoroutine()
 	const n = 50
 	for range n {

@@ -13,11 +13,11 @@
 //	worker.go     the process that holds clients; workers.go is our side of it
 //	publisher.go  the plan of messages and its account; sink_*.go, where they go
 //	sampler.go    CPU, memory and descriptors of every process
-//	run.go        the phases, in order
+//	run.go        one run from start to teardown; phases.go is its parts, in order
 //	fault.go      what is done to the servers meanwhile
 //	ledger.go     the account, and which losses a fault explains
 //	checks.go     the self-check and its verdict
-//	outcome.go    the result document
+//	outcome.go    the result document; series.go is its columns over time
 //	versus.go     several targets in turn on the same work
 //
 // It must not know what a server does inside: it sees sockets, /proc and the

@@ -1,0 +1,259 @@
+package loadtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"firetower/scenarios"
+	"firetower/simulator"
+)
+
+// prepare brings the run to where traffic can begin: everything started, every
+// client subscribed and reached.
+func (r *run) prepare(ctx context.Context) error {
+	err := r.phase(ctx, "spawn", 0, nil, func() (err error) {
+		if r.system, err = startSystem(ctx, r.nursery, r.o); err != nil {
+			return err
+		}
+		if r.fleet, err = startWorkers(ctx, r.nursery, r.o.Plan, r.system.urls, r.runID); err != nil {
+			return err
+		}
+		r.skew, err = r.fleet.skew(ctx, r.clock)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	settle := r.s.Phases.Settle.Duration
+	total, status := r.elapsed(settle, nil)
+	err = r.phase(ctx, "settle", total, status, func() error {
+		sleepCtx(ctx, settle)
+		r.rssEmpty = memory(r.nursery.all())
+		r.edgeStart = r.sampler.edge(nil)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.connect(ctx); err != nil {
+		return err
+	}
+	total, status = r.elapsed(settle, nil)
+	err = r.phase(ctx, "idle", total, status, func() error {
+		sleepCtx(ctx, settle)
+		r.rssIdle = memory(r.nursery.all())
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.ready(ctx)
+}
+
+func (r *run) connect(ctx context.Context) error {
+	status := func() (int64, string) {
+		c := r.fleet.counters()
+		detail := ""
+		if c.Refused > 0 {
+			detail = fmt.Sprintf("%d refused", c.Refused)
+		}
+		return c.Subscribed, detail
+	}
+	return r.phase(ctx, "connect", int64(r.s.Connections), status, func() error {
+		bounded, cancel := context.WithTimeoutCause(ctx, r.s.Connect.Timeout.Duration,
+			fmt.Errorf("not all clients were connected within %v", r.s.Connect.Timeout))
+		defer cancel()
+		return r.fleet.each(bounded, func(ctx context.Context, _ int, w *workerHandle) error {
+			_, err := w.call(ctx, request{Op: opConnect})
+			return err
+		})
+	})
+}
+
+// probeEvery is how long a probe has to reach everybody before it is sent again.
+const probeEvery = time.Second
+
+// ready publishes probes until every client has seen one on each of its topics.
+func (r *run) ready(ctx context.Context) error {
+	healthy := r.fleet.healthy()
+	status := func() (int64, string) { return r.fleet.counters().Probed, "" }
+	return r.phase(ctx, "probe", int64(healthy), status, func() error {
+		sinks, err := r.system.sinks(ctx, r.clock, r.o.Plan)
+		if err != nil {
+			return err
+		}
+		r.pub = newPublisher(r.clock, r.s, r.runID, sinks)
+		deadline := time.Now().Add(r.s.Phases.Ready.Duration)
+		all := func() bool { return int(r.fleet.counters().Probed) >= healthy }
+		for !all() {
+			if err := r.fleet.faults(); err != nil {
+				return err
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("after %v, %d of %d clients had seen a probe on each of their topics", r.s.Phases.Ready, r.fleet.counters().Probed, healthy)
+			}
+			// A probe that cannot be published shows in those who do not see it.
+			_ = r.pub.probe(ctx)
+			if err := r.poll(ctx, probeEvery, all); err != nil {
+				return err
+			}
+		}
+		// What is left of the probes must not be counted with the traffic.
+		r.quiet(ctx, 5*time.Second)
+		r.settled = true
+		return nil
+	})
+}
+
+// poll waits until cond holds, at most for a while.
+func (r *run) poll(ctx context.Context, limit time.Duration, cond func() bool) error {
+	deadline := r.clock.Now() + int64(limit)
+	for !cond() && r.clock.Now() < deadline {
+		if !sleepCtx(ctx, 20*time.Millisecond) {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// quietFor is how long no message must arrive for the fleet to count as quiet: two
+// ticks of the workers.
+const quietFor = 2*tickEvery + 50*time.Millisecond
+
+// quiet waits until nothing arrives any more, at most for a while.
+func (r *run) quiet(ctx context.Context, limit time.Duration) {
+	last, since := r.fleet.received(), r.clock.Now()
+	// An error says that ctx ended, which the caller sees.
+	_ = r.poll(ctx, limit, func() bool {
+		if n := r.fleet.received(); n != last {
+			last, since = n, r.clock.Now()
+		}
+		return r.clock.Now()-since >= int64(quietFor)
+	})
+}
+
+// traffic warms up, measures and drains.
+func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) error {
+	if r.s.Closed() {
+		err := r.fleet.each(ctx, func(ctx context.Context, _ int, w *workerHandle) error {
+			_, err := w.call(ctx, request{Op: opFlow})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if warm := r.s.Phases.Warmup.Duration; warm > 0 && r.s.Load.Mode != scenarios.ModeIdle {
+		total, status := r.elapsed(warm, r.trafficDetail())
+		err := r.phase(ctx, "warmup", total, status, func() error {
+			base := r.fleet.received()
+			r.publish(ctx, simulator.PhaseWarmup, warm)
+			r.arrive(ctx, base, simulator.PhaseWarmup, r.s.Phases.Drain.Duration)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := r.fleet.mark(ctx); err != nil {
+		return err
+	}
+	r.edgeFrom = r.sampler.edge(scrape(ctx, r.system.scrapes))
+	r.measured = true
+	base := r.fleet.received()
+	length := r.s.Phases.Measure.Duration
+	total, status := r.elapsed(length, r.trafficDetail())
+	err := r.phase(ctx, "measure", total, status, func() error {
+		start := r.clock.Now()
+		injected := make(chan []faultRecord, 1) // one result
+		go func() { injected <- inject(ctx, hard, r.clock, start, r.s.Faults, r.system) }()
+		r.publish(ctx, simulator.PhaseMeasure, length)
+		r.faults = <-injected
+		for _, f := range r.faults {
+			if f.err != nil {
+				fail(f.err)
+				return f.err
+			}
+		}
+		return nil
+	})
+	if hard.Err() != nil {
+		return err
+	}
+	limit := r.s.Phases.Drain.Duration
+	total, status = r.elapsed(limit, r.trafficDetail())
+	drained := r.phase(hard, "drain", total, status, func() error {
+		r.arrive(hard, base, simulator.PhaseMeasure, limit)
+		return nil
+	})
+	r.edgeTo = r.sampler.edge(scrape(hard, r.system.scrapes))
+	return errors.Join(err, drained)
+}
+
+// publish carries out a phase of the load.
+func (r *run) publish(ctx context.Context, phase simulator.Phase, length time.Duration) {
+	switch r.s.Load.Mode {
+	case scenarios.ModeIdle:
+		sleepCtx(ctx, length)
+	case scenarios.ModeInflight:
+		subs := 0
+		for _, n := range r.perTopic {
+			subs += n
+		}
+		r.pub.closed(ctx, phase, length, r.s.Load.Inflight, float64(subs)/float64(len(r.perTopic)), r.fleet.received)
+	default:
+		r.pub.open(ctx, phase, newSchedule(r.s, length, uint64(phase)))
+	}
+}
+
+// arrive waits until all that was sent in a phase has arrived, and nothing more
+// does; a straggler of an earlier phase must not make it look so too soon.
+func (r *run) arrive(ctx context.Context, base int64, phase simulator.Phase, limit time.Duration) {
+	want := base
+	for _, m := range r.pub.messages {
+		if m.phase == phase && m.fate == fateSent {
+			want += int64(r.perTopic[m.topic])
+		}
+	}
+	from := r.clock.Now()
+	// An error says that ctx ended, which the caller sees.
+	_ = r.poll(ctx, limit, func() bool { return r.fleet.received() >= want })
+	r.quiet(ctx, limit-time.Duration(r.clock.Now()-from))
+}
+
+// trafficDetail tells the rates since the call before.
+func (r *run) trafficDetail() func() string {
+	lastAt, last := r.clock.Now(), r.fleet.received()
+	return func() string {
+		at, n := r.clock.Now(), r.fleet.received()
+		rate := float64(n-last) / (float64(at-lastAt)/1e9 + 1e-9)
+		// Workers tell their counters in ticks: a shorter look would see none or two.
+		if at-lastAt > int64(time.Second) {
+			lastAt, last = at, n
+		}
+		return fmt.Sprintf("%d sent, %d received, %.0f/s", r.pub.sent.Load(), n, rate)
+	}
+}
+
+// finish takes the workers' reports and the publishers' accounts.
+func (r *run) finish(ctx context.Context) error {
+	return r.phase(ctx, "verify", 0, nil, func() error {
+		var errs []error
+		if r.measured {
+			loads, err := r.fleet.mark(ctx)
+			r.loads = loads
+			errs = append(errs, err)
+		}
+		skew, err := r.fleet.skew(ctx, r.clock)
+		r.skew = max(r.skew, skew)
+		errs = append(errs, err)
+		r.closed = true
+		r.acks, err = r.pub.account()
+		errs = append(errs, err)
+		r.report, err = r.fleet.finish(ctx, r.pub.sentRuns())
+		errs = append(errs, err)
+		return errors.Join(errs...)
+	})
+}

@@ -47,6 +47,5 @@
 //
 // Hence recvfrom by a raw system call, which is safe because the socket never blocks; edges, which need one epoll_ctl
 // in the life of a connection, and no read that finds nothing since a short read has emptied the socket; and 128
-// events. The rest is there for the server: see [Config.Rest]. On a machine with a core to spare, a loop without it
-// shows latencies 0.25 ms lower and a server that pays for waking the simulator.
+// events. The rest is there for the server, and costs up to its length in latency: see [Config.Rest].
 package simulator

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -806,4 +807,58 @@ func TestContextEndsTheFleet(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A server that does not answer the goodbye holds up nobody for long, and has not closed anything.
+func TestFinishGivesUpOnTheServer(t *testing.T) {
+	engines(t, func(t *testing.T, engine simulator.Engine) {
+		s := newStub(t, func(s *stub) { s.mute = make(chan struct{}) })
+		config := testConfig(s, engine, 3)
+		config.Slow = []simulator.SlowSpec{{Count: 1, ReceiveBuffer: 4096}}
+		f := startFleet(t, config)
+		f.connect()
+		waitFor(t, "all subscriptions", func() bool { return len(s.all()) == 3 })
+		report := f.finish()
+		if len(report.Closed) != 0 || report.Slow.Open != 1 || len(report.Slow.Closed) != 0 {
+			t.Errorf("closed %v, slow %+v", report.Closed, report.Slow)
+		}
+	})
+}
+
+// The loops of the epoll engine tell how they fared.
+func TestLoad(t *testing.T) {
+	config := testConfig(newStub(t, nil), simulator.EngineEpoll, 10)
+	if config.Validate() != nil {
+		t.Skip("no epoll here")
+	}
+	config.Batch = 2
+	f := startFleet(t, config)
+	f.connect()
+	load := f.finish().Load
+	if load.Reads < 10 || load.Batches < 10 || load.FullBatches == 0 || load.FullBatches+load.Rests > load.Batches || load.Backlog != 0 {
+		t.Errorf("load %+v for 10 handshakes in batches of 2", load)
+	}
+}
+
+// A fleet that is never run holds nothing.
+func TestNewHoldsNoDescriptor(t *testing.T) {
+	config := testConfig(newStub(t, nil), simulator.DefaultConfig().Engine, 1000)
+	before := descriptors(t)
+	for range 20 {
+		if _, err := simulator.New(config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := descriptors(t); after > before+10 {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("no /proc/self/fd")
+	}
+	return len(entries)
 }

@@ -161,3 +161,32 @@ func TestPropertyRowsFold(t *testing.T) {
 		gen.IntRange(0, 99),
 	))
 }
+
+// Reports whose rows were thinned differently merge into the messages that both have.
+func TestMergeOfDifferentStrides(t *testing.T) {
+	const messages = 4000
+	sent := []simulator.TopicSent{{Phase: simulator.PhaseMeasure, First: 1, Count: messages}}
+	var parts []*simulator.Report
+	for _, limit := range []int{100, 1000, 10_000} {
+		table := simulator.NewRowTable(limit)
+		for seq := uint64(1); seq <= messages; seq++ {
+			table.Add(simulator.PhaseMeasure, 0, 0, seq, 1, int64(limit))
+		}
+		r := emptyReport()
+		r.RowStride, r.Rows = table.Rows(sent, []int{1}, limit)
+		parts = append(parts, r)
+	}
+	merged, err := simulator.Merge(parts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if merged.RowStride != parts[0].RowStride || len(merged.Rows) != len(parts[0].Rows) {
+		t.Errorf("stride %d with %d rows, want those of the thinnest: %d with %d", merged.RowStride, len(merged.Rows),
+			parts[0].RowStride, len(parts[0].Rows))
+	}
+	for _, row := range merged.Rows {
+		if row.Subscribers != 3 || !row.Complete() || row.MinNS != 100 || row.MaxNS != 10_000 {
+			t.Fatalf("row %+v", row)
+		}
+	}
+}

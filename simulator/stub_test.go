@@ -29,6 +29,8 @@ type stub struct {
 	upgrader websocket.Upgrader
 	// answer replies to a subscription; the default acknowledges it when the subprotocol is v1.
 	answer func(c *stubConn, id, topics string)
+	// mute makes the stub deaf once a client has subscribed, until it is closed.
+	mute chan struct{}
 
 	mu    sync.Mutex // guards the following
 	conns []*stubConn
@@ -81,6 +83,9 @@ func newStub(t testing.TB, change func(*stub)) *stub {
 	})
 	t.Cleanup(func() {
 		s.server.Close()
+		if s.mute != nil {
+			close(s.mute)
+		}
 		for _, c := range s.all() {
 			c.ws.Close()
 		}
@@ -133,6 +138,10 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.conns = append(s.conns, c)
 		s.mu.Unlock()
 		s.answer(c, request.ID, request.Topic)
+		if s.mute != nil {
+			<-s.mute
+			return
+		}
 	}
 }
 

@@ -351,6 +351,9 @@ func (f *floor) publish(t *topic, data []byte) {
 func (f *floor) flush() {
 	for _, t := range f.pending {
 		f.deliverJoined(t)
+		if len(t.members) == 0 && f.topics[t.name] == t { // the last one left while messages waited
+			delete(f.topics, t.name)
+		}
 	}
 	clear(f.pending)
 	f.pending = f.pending[:0]

@@ -220,6 +220,8 @@ func TestBrokenClients(t *testing.T) {
 		"empty topic":        maskedFrame(`{"type":"subscribe","topic":"a,,b"}`),
 		"no data":            maskedFrame(`{"type":"publish","topic":"a"}`),
 		"unknown type":       maskedFrame(`{"type":"rpc","topic":"a"}`),
+		"publish cut":        maskedFrame(`{"type":"publish","topic":"`),
+		"publish cut later":  maskedFrame(`{"type":"publish","topic":"a","data":`),
 		"too many topics":    maskedFrame(`{"type":"subscribe","topic":"` + manyTopics(1025) + `"}`),
 		"not masked":         {0x81, 2, 'h', 'i'},
 		"lone fragment":      {0x80, 0x80, 0, 0, 0, 0},

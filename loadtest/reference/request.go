@@ -32,9 +32,10 @@ const (
 // lies, so that the servers allocate nothing for it; everything else goes through encoding/json.
 func parseRequest(frame []byte) (request, error) {
 	const begin, middle = `{"type":"publish","topic":"`, `","data":`
-	if rest, ok := bytes.CutPrefix(frame, []byte(begin)); ok && rest[len(rest)-1] == '}' {
-		topic, data, found := bytes.Cut(rest[:len(rest)-1], []byte(middle))
-		if found && plainTopic(topic) && plainString(data) {
+	if rest, ok := bytes.CutPrefix(frame, []byte(begin)); ok {
+		topic, data, found := bytes.Cut(rest, []byte(middle))
+		data, whole := bytes.CutSuffix(data, []byte("}"))
+		if found && whole && plainTopic(topic) && plainString(data) {
 			return request{kind: requestPublish, topic: topic, data: data}, nil
 		}
 	}
@@ -62,16 +63,16 @@ func parseRequest(frame []byte) (request, error) {
 	return request{}, fmt.Errorf("%w: type %q, topic %q", errRequest, r.Type, r.Topic)
 }
 
-func plainTopic(b []byte) bool {
-	return len(b) > 0 && !bytes.ContainsAny(b, `"\`)
-}
+// plainTopic says that b, within quotes, is a JSON string that means b.
+func plainTopic(b []byte) bool { return len(b) > 0 && plain(b) }
 
 // plainString says that b is one JSON string without escapes.
 func plainString(b []byte) bool {
-	if len(b) < 2 || b[0] != '"' || b[len(b)-1] != '"' {
-		return false
-	}
-	for _, c := range b[1 : len(b)-1] {
+	return len(b) >= 2 && b[0] == '"' && b[len(b)-1] == '"' && plain(b[1:len(b)-1])
+}
+
+func plain(b []byte) bool {
+	for _, c := range b {
 		if c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
 			return false
 		}

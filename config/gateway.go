@@ -37,7 +37,7 @@ type Gateway struct {
 
 // Bucket shapes the fan-out.
 type Bucket struct {
-	Num, CentralChanCount, BuffChanCount, ConsumerNum int
+	Num, CentralChanCount, CentralBytes, BuffChanCount, ConsumerNum int
 	// JoinBytes bounds one joined write.
 	JoinBytes int
 }
@@ -80,6 +80,7 @@ type GatewayLink struct {
 	// is set.
 	Token, TokenFile     string
 	QueueBytes           int
+	MaxPacketBytes       int
 	RedialMin, RedialMax time.Duration
 }
 
@@ -142,6 +143,10 @@ func gatewayKeys(c *Gateway) []*key {
 		{
 			path: "bucket.CentralChanCount", kind: KindInt, def: "100000", to: &c.Bucket.CentralChanCount, lo: 1, hi: 1 << 24, wellKnown: true,
 			doc: "How many messages the gateway takes in before it stops reading from the manager.",
+		},
+		{
+			path: "bucket.CentralBytes", kind: KindSize, def: "256MiB", to: &c.Bucket.CentralBytes, lo: kib, hi: 64 * gib,
+			doc: "The bound of what waits for the buckets in bytes, a message counted once for each bucket.",
 		},
 		{
 			path: "bucket.BuffChanCount", kind: KindInt, def: "1000", to: &c.Bucket.BuffChanCount, lo: 1, hi: 1 << 24, wellKnown: true,
@@ -242,6 +247,10 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "How many bytes of clients' messages may wait for the link.",
 		},
 		{
+			path: "link.maxPacketBytes", kind: KindSize, def: "8MiB", to: &c.Link.MaxPacketBytes, lo: 16 * kib, hi: gib,
+			doc: "The largest packet, and so message, on the link; the manager's limits.maxPacketBytes is to be the same.",
+		},
+		{
 			path: "link.redialMin", kind: KindDuration, def: "50ms", to: &c.Link.RedialMin, lo: ms, hi: hr,
 			doc: "The shortest wait before a lost link is dialled anew. Waits grow, and are jittered.",
 		},
@@ -294,8 +303,15 @@ func logKeys(l *Log) []*key {
 	}
 }
 
+// packetHeader is room for what stands before the message in a packet on the link.
+const packetHeader = 4 * kib
+
 // crossCheck refuses values that cannot work together.
 func (c *Gateway) crossCheck(l *loader) {
+	if c.Link.MaxPacketBytes < c.Limits.MaxFrameBytes+packetHeader {
+		l.problemWith("link.maxPacketBytes", "must be at least limits.maxFrameBytes (%s) and %s, got %s",
+			formatSize(int64(c.Limits.MaxFrameBytes)), formatSize(packetHeader), formatSize(int64(c.Link.MaxPacketBytes)))
+	}
 	if c.Link.QueueBytes < c.Limits.MaxFrameBytes {
 		l.problemWith("link.queueBytes", "must be at least limits.maxFrameBytes (%s), or the largest message never fits; got %s",
 			formatSize(int64(c.Limits.MaxFrameBytes)), formatSize(int64(c.Link.QueueBytes)))

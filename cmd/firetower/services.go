@@ -111,9 +111,10 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.Heartbeat = c.Heartbeat
 	o.LinkHeartbeat = c.Link.Heartbeat
 	o.LinkQueueBytes = c.Link.QueueBytes
+	o.MaxPacketBytes = c.Link.MaxPacketBytes
 	o.RedialMin, o.RedialMax = c.Link.RedialMin, c.Link.RedialMax
 	o.Bucket = gateway.BucketOptions{
-		Num: c.Bucket.Num, CentralChanCount: c.Bucket.CentralChanCount,
+		Num: c.Bucket.Num, CentralChanCount: c.Bucket.CentralChanCount, CentralBytes: c.Bucket.CentralBytes,
 		BuffChanCount: c.Bucket.BuffChanCount, ConsumerNum: c.Bucket.ConsumerNum,
 	}
 	o.Limits = gateway.Limits{

@@ -170,8 +170,19 @@ func TestU4_15_WhatACutLinkLosesIsCounted(t *testing.T) {
 	l := startLoad(t, c, []string{"room"}, 100*time.Microsecond)
 	for range drops {
 		l.rounds(t, 20)
+		var before [gateways]int64
+		for i := range gateways {
+			before[i] = c.Gateway(i).Stats().LinkReconnects
+		}
 		c.Link().Cut()
-		c.WaitLinked()
+		coretest.Eventually(t, "every gateway noticed, and is linked again", func() bool {
+			for i := range gateways {
+				if s := c.Gateway(i).Stats(); !s.LinkUp || s.LinkReconnects == before[i] {
+					return false
+				}
+			}
+			return true
+		})
 	}
 	l.rounds(t, 20)
 	l.stop()

@@ -114,9 +114,8 @@ func newWorld(t *testing.T, s shape) *world {
 	return &world{t: t, shape: s, cluster: coretest.Start(t, coretest.Options{
 		Gateways: s.gateways,
 		Gateway: func(_ int, o *gateway.Options) {
-			o.Bucket = gateway.BucketOptions{
-				Num: s.num, BuffChanCount: s.buffChan, ConsumerNum: s.consumers, CentralChanCount: s.central,
-			}
+			o.Bucket.Num, o.Bucket.BuffChanCount = s.num, s.buffChan
+			o.Bucket.ConsumerNum, o.Bucket.CentralChanCount = s.consumers, s.central
 			o.JoinBytes = s.join
 			// A case waits for its clients, so none is slow; a bound that is hit would hide an error.
 			o.ChanLens, o.Limits.PendingBytes = 1<<20, 64<<20

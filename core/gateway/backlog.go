@@ -1,5 +1,7 @@
 package gateway
 
+import "slices"
+
 // entry is one frame that waits, or the rest of one.
 type entry struct {
 	data []byte
@@ -67,13 +69,23 @@ func (b *backlog) pop() {
 	}
 }
 
-// removeAt drops a push that is neither begun nor in flight.
+// insertNext puts a frame that is no push before all that has not begun. Nothing is in flight.
+func (b *backlog) insertNext(e entry) {
+	at := b.head
+	if b.len() > 0 && b.entries[at].begun {
+		at++
+	}
+	b.entries = slices.Insert(b.entries, at, e)
+	b.bytes += len(e.data)
+}
+
+// removeAt drops a push that is neither begun nor in flight. It moves the shorter
+// part in front of it, since it is mostly the oldest that goes.
 func (b *backlog) removeAt(i int) {
 	b.bytes -= len(b.entries[i].data)
 	b.messages--
-	copy(b.entries[i:], b.entries[i+1:])
-	b.entries[len(b.entries)-1] = entry{}
-	b.entries = b.entries[:len(b.entries)-1]
+	copy(b.entries[b.head+1:i+1], b.entries[b.head:i])
+	b.pop()
 }
 
 // firstDroppable is the index of the oldest push that may be dropped, or -1.
@@ -102,11 +114,16 @@ func (b *backlog) dropOldest(size, maxBytes, maxMessages int) (dropped int, fits
 
 // dropTopic drops the waiting pushes of a topic and returns how many.
 func (b *backlog) dropTopic(t *topic) (dropped int) {
-	for i := len(b.entries) - 1; i >= b.head+b.inFlight; i-- {
-		if e := &b.entries[i]; e.topic == t && !e.begun {
-			b.removeAt(i)
-			dropped++
+	for i := b.head + b.inFlight; i < len(b.entries); {
+		if e := &b.entries[i]; e.topic != t || e.begun {
+			i++
+			continue
 		}
+		before := b.head
+		b.removeAt(i)
+		dropped++
+		// What was in front of it has moved back by one place; pop may have moved all.
+		i += b.head - before
 	}
 	return dropped
 }

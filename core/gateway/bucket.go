@@ -150,7 +150,9 @@ func (l *lane) run() {
 		if len(batch) == 0 {
 			return
 		}
+		size := 0
 		for _, it := range batch {
+			size += len(it.push.data)
 			if len(it.list.pending) == 0 {
 				lists = append(lists, it.list)
 			}
@@ -166,7 +168,7 @@ func (l *lane) run() {
 			lists[i] = nil
 		}
 		lists = lists[:0]
-		l.central.release(len(batch))
+		l.central.release(len(batch), size)
 		clear(batch)
 		if cap(batch) > maxIdleItems {
 			batch = nil

@@ -8,36 +8,40 @@ import "sync"
 // blocks, the link's reader stops reading, and the manager feels it.
 type centralChan struct {
 	capacity int
+	maxBytes int
 
 	mu     sync.Mutex // guards the following
 	freed  sync.Cond
 	used   int
+	bytes  int
 	closed bool
 }
 
-func (c *centralChan) init(capacity int) {
-	c.capacity = capacity
+func (c *centralChan) init(capacity, maxBytes int) {
+	c.capacity, c.maxBytes = capacity, maxBytes
 	c.freed.L = &c.mu
 }
 
-// admit waits until n more items fit, and reports false once the gateway stops.
-// A push for more Buckets than the whole capacity is let in alone.
-func (c *centralChan) admit(n int) bool {
+// admit waits until n more items of so many bytes in all fit, and reports false
+// once the gateway stops. A push that is more than the whole capacity is let in alone.
+func (c *centralChan) admit(n, bytes int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closed && c.used > 0 && c.used+n > c.capacity {
+	for !c.closed && c.used > 0 && (c.used+n > c.capacity || c.bytes+bytes > c.maxBytes) {
 		c.freed.Wait()
 	}
 	if c.closed {
 		return false
 	}
 	c.used += n
+	c.bytes += bytes
 	return true
 }
 
-func (c *centralChan) release(n int) {
+func (c *centralChan) release(n, bytes int) {
 	c.mu.Lock()
 	c.used -= n
+	c.bytes -= bytes
 	c.mu.Unlock()
 	c.freed.Broadcast()
 }

@@ -1,6 +1,14 @@
 package gateway
 
-import "time"
+import (
+	"context"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"firetower/core/topicpb"
+)
 
 // The tests' view of the inside.
 
@@ -165,4 +173,64 @@ func (f *FanOut) Deliver() {
 	f.list.pending = append(f.list.pending[:0], f.t...)
 	f.w.deliver(f.list)
 	f.list.pending = f.list.pending[:0]
+}
+
+// Registrar drives what tells the manager of topics, with a manager that answers when
+// the test lets it.
+type Registrar struct {
+	g     *Gateway
+	tower *FireTower
+	// Calls are the requests; each waits for an answer in Answers.
+	Calls   chan *topicpb.SyncTopicsRequest
+	Answers chan error
+	topicpb.TopicServiceClient
+}
+
+// NewRegistrar makes a gateway that never runs.
+func NewRegistrar(o Options) (*Registrar, error) {
+	o.ManagerLink, o.ManagerGRPC = "127.0.0.1:1", "127.0.0.1:1"
+	g, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	r := &Registrar{
+		g: g, tower: &FireTower{gateway: g, bucket: g.towers.buckets[0]},
+		Calls: make(chan *topicpb.SyncTopicsRequest), Answers: make(chan error),
+	}
+	g.registrar.client = r
+	return r, nil
+}
+
+// Close frees what New has made.
+func (r *Registrar) Close() error { return r.g.grpc.Close() }
+
+// SyncTopics is the manager's.
+func (r *Registrar) SyncTopics(_ context.Context, in *topicpb.SyncTopicsRequest, _ ...grpc.CallOption) (*topicpb.SyncTopicsResponse, error) {
+	r.Calls <- in
+	return &topicpb.SyncTopicsResponse{}, <-r.Answers
+}
+
+// Join subscribes to a topic and returns what leaves it again.
+func (r *Registrar) Join(topic string) (leave func()) {
+	sub, first := r.g.towers.index.add(r.tower, topic)
+	r.g.registrar.changed(sub.topic, first)
+	return func() { r.g.registrar.changed(sub.topic, r.g.towers.index.remove(sub)) }
+}
+
+// Snapshot, Begin and Sync are a session's beginning, its confirmation, and one call.
+func (r *Registrar) Snapshot(epoch int64) []*topicpb.TopicCount { return r.g.registrar.snapshot(epoch) }
+
+// Begin confirms a session; 0 ends it.
+func (r *Registrar) Begin(epoch int64) { r.g.registrar.begin(epoch) }
+
+// Sync sends one batch.
+func (r *Registrar) Sync(ctx context.Context) error {
+	_, err := r.g.registrar.sync(ctx)
+	return err
+}
+
+// WritesManyAtOnce tells whether the flusher of a client's connection has a writev.
+func WritesManyAtOnce(t *FireTower) bool {
+	_, ok := t.out.(*net.TCPConn)
+	return ok
 }

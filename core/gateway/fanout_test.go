@@ -68,9 +68,9 @@ func TestU4_41_PushNamesItsTopicAndKeepsBytes(t *testing.T) {
 // U4-36: the order of a topic is kept with any number of consumers and buckets.
 func TestU4_36_OrderOfATopicIsKept(t *testing.T) {
 	for _, b := range []gateway.BucketOptions{
-		{Num: 1, CentralChanCount: 1, BuffChanCount: 1, ConsumerNum: 1},
-		{Num: 4, CentralChanCount: 3, BuffChanCount: 2, ConsumerNum: 32},
-		{Num: 4, CentralChanCount: 100000, BuffChanCount: 1000, ConsumerNum: 32},
+		{Num: 1, CentralChanCount: 1, CentralBytes: 1 << 20, BuffChanCount: 1, ConsumerNum: 1},
+		{Num: 4, CentralChanCount: 3, CentralBytes: 2, BuffChanCount: 2, ConsumerNum: 32},
+		{Num: 4, CentralChanCount: 100000, CentralBytes: 1 << 20, BuffChanCount: 1000, ConsumerNum: 32},
 	} {
 		t.Run(fmt.Sprintf("%+v", b), func(t *testing.T) {
 			g := run(t, func(o *gateway.Options) { o.Bucket = b })

@@ -47,11 +47,14 @@ type Gateway struct {
 	// runCtx ends when everything must, after the drain.
 	runCtx    context.Context
 	runCancel context.CancelFunc
-	started   atomic.Bool
-	draining  atomic.Bool
-	ready     chan struct{}
-	listener  atomic.Pointer[net.Listener]
-	admin     atomic.Pointer[net.Listener]
+	// serveCtx ends when the drain begins: nobody waits for the manager any more.
+	serveCtx    context.Context
+	serveCancel context.CancelFunc
+	started     atomic.Bool
+	draining    atomic.Bool
+	ready       chan struct{}
+	listener    atomic.Pointer[net.Listener]
+	admin       atomic.Pointer[net.Listener]
 }
 
 // New makes a gateway. Nothing listens or dials before Run.
@@ -79,6 +82,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.epochs.Store(time.Now().UnixNano())
 	g.runCtx, g.runCancel = context.WithCancel(context.Background())
+	g.serveCtx, g.serveCancel = context.WithCancel(g.runCtx)
 	g.towers = newTowerManager(g)
 	g.registrar = newRegistrar(g, g.towers.index)
 	if o.ManagerLink != "" {
@@ -184,10 +188,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 			_ = s.Close() // hijacked connections are not its own any more
 		}
 	}
-	g.towers.settle(g.opts.DrainTimeout / 2)
-	g.towers.drain(g.opts.DrainTimeout, g.opts.RetryWindow)
+	g.serveCancel()
+	begun := time.Now()
+	deadline := begun.Add(g.opts.DrainTimeout)
+	g.towers.settle(begun.Add(g.opts.DrainTimeout / 2))
+	drainErr := g.towers.drain(deadline, g.opts.CloseTimeout, g.opts.RetryWindow)
 	if g.link != nil {
-		g.link.flush(g.opts.CloseTimeout)
+		g.link.flush(max(time.Until(deadline), g.opts.CloseTimeout))
 	}
 	g.towers.central.close()
 	g.runCancel()
@@ -199,8 +206,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	background.Wait()
 	g.towers.stop()
-	g.flushers.Wait()
-	return err
+	if drainErr == nil {
+		g.flushers.Wait()
+	}
+	return errors.Join(err, drainErr)
 }
 
 // announceReady closes ready once the link stands.

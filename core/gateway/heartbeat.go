@@ -13,46 +13,55 @@ import (
 const heartbeatSlots = 16
 
 // heartbeatLoop pings every connection once an interval, disconnects those that
-// were silent for two, and sends v0's heartbeat text.
+// have not answered the ping before, and sends v0's heartbeat text.
 func (g *Gateway) heartbeatLoop(ctx context.Context) {
-	ticker := time.NewTicker(max(g.opts.Heartbeat/heartbeatSlots, time.Millisecond))
+	tick := max(g.opts.Heartbeat/heartbeatSlots, time.Millisecond)
+	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	ping := appendFrame(nil, opPing, nil)
 	text := appendFrame(nil, opText, []byte(protocol.HeartbeatFrame))
 	var towers []*FireTower
+	last := g.clock.now()
+	lenient := 0 // slots that are pinged only
 	for slot := 0; ; slot = (slot + 1) % heartbeatSlots {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		deadline := g.clock.now() - 2*int64(g.opts.Heartbeat)
+		now := g.clock.now()
+		if now-last > int64(tick)+int64(g.opts.Heartbeat)/2 {
+			// This process has not run for a while: the answers may well be there,
+			// not read yet.
+			lenient = heartbeatSlots
+		}
+		last = now
 		for _, b := range g.towers.buckets {
 			towers = b.appendSlot(towers[:0], slot)
 			for _, t := range towers {
-				t.beat(ping, text, deadline)
+				t.beat(ping, text, lenient > 0)
 			}
 			clear(towers)
 		}
+		lenient = max(lenient-1, 0)
 	}
 }
 
 // beat looks after one connection. One with a backlog gets no ping, which could
 // only wait behind it: the backlog has a bound of its own.
-func (t *FireTower) beat(ping, text []byte, deadline int64) {
+func (t *FireTower) beat(ping, text []byte, lenient bool) {
 	if !t.running.Load() {
 		return // the application still sets its handlers
 	}
-	if t.lastSeen.Load() < deadline {
-		if h := t.handlers.readTimeout; h != nil && t.open() {
-			h(t)
-		}
-		t.shut(protocol.CloseReadTimeout, "no answer to pings", DisconnectDead)
+	if t.pinged != 0 && t.lastSeen.Load() < t.pinged && !lenient {
+		t.timeOut()
 		return
 	}
 	t.mu.Lock()
 	var err error
+	t.pinged = 0
 	if t.state == stateOpen && t.backlog == nil {
+		t.pinged = t.gateway.clock.now()
 		if t.proto == v0 {
 			err = t.sendLocked(text)
 		}
@@ -64,4 +73,20 @@ func (t *FireTower) beat(ping, text []byte, deadline int64) {
 	if err != nil {
 		t.fail(err)
 	}
+}
+
+// timeOut ends a connection whose client is silent, once, and beside the
+// heartbeat of the others: the application's handler may take its time.
+func (t *FireTower) timeOut() {
+	if !t.timedOut.CompareAndSwap(false, true) {
+		return
+	}
+	t.gateway.flushers.Add(1)
+	labelled("read-timeout", "", func() {
+		defer t.gateway.flushers.Done()
+		if h := t.handlers.readTimeout; h != nil && t.open() {
+			h(t)
+		}
+		t.shut(protocol.CloseReadTimeout, "no answer to pings", DisconnectDead)
+	})
 }

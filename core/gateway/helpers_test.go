@@ -69,6 +69,22 @@ func runStoppable(t testing.TB, change func(*gateway.Options)) (*gateway.Gateway
 	return g, stop
 }
 
+// runUntil runs a gateway while f uses it, and returns what Run returned.
+func runUntil(t testing.TB, o gateway.Options, f func(*gateway.Gateway)) error {
+	t.Helper()
+	g, err := gateway.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	eventually(t, "the gateway listens", func() bool { return g.Addr() != nil })
+	f(g)
+	cancel()
+	return <-ended
+}
+
 type wsClient struct {
 	*websocket.Conn
 	t testing.TB

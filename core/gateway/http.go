@@ -93,8 +93,13 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		g.metrics.refusedUpgrade.Add(1)
 		return
 	}
-	g.metrics.connected.Add(1)
 	if f := g.opts.OnTower; f != nil {
+		defer func() {
+			if p := recover(); p != nil { // the HTTP server reports it
+				t.Close(websocket.CloseInternalServerErr, "internal error")
+				panic(p)
+			}
+		}()
 		f(t)
 	}
 	// Not Run: this goroutine has the HTTP server's stack and buffers, which the

@@ -37,10 +37,12 @@ type link struct {
 	epoch    int64
 	received uint64
 
-	mu     sync.Mutex // guards the following
-	queue  [][]byte   // packets for the manager
-	bytes  int
-	wakeup chan struct{}
+	mu    sync.Mutex // guards the following
+	queue [][]byte   // packets for the manager
+	bytes int
+	// writing is how many packets were taken from the queue and are being written.
+	writing int
+	wakeup  chan struct{}
 }
 
 func newLink(g *Gateway) *link {
@@ -56,9 +58,13 @@ func (l *link) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if stood {
+		// One that stood but for a moment is no sign that the next will last.
+		if stood > g.opts.RedialMax {
 			wait.reset()
 			attempt = 0
+		}
+		if refused := (*RefusedError)(nil); errors.As(err, &refused) && refused.Code == "superseded" {
+			g.log.Error("another gateway has this ClusterID", "cluster_id", g.opts.ClusterID, "err", err)
 		}
 		g.metrics.linkReconnects.Add(1)
 		delay := wait.next()
@@ -72,14 +78,14 @@ func (l *link) run(ctx context.Context) {
 	}
 }
 
-// session dials, serves one link, and reports whether it ever stood.
-func (l *link) session(ctx context.Context) (stood bool, err error) {
+// session dials, serves one link, and tells for how long it stood.
+func (l *link) session(ctx context.Context) (stood time.Duration, err error) {
 	g := l.gateway
 	dialCtx, cancel := context.WithTimeout(ctx, g.opts.HandshakeTimeout)
 	conn, err := (&net.Dialer{}).DialContext(dialCtx, "tcp", g.opts.ManagerLink)
 	cancel()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
@@ -88,17 +94,18 @@ func (l *link) session(ctx context.Context) (stood bool, err error) {
 	epoch := g.nextEpoch()
 	if err := l.greet(conn, epoch); err != nil {
 		g.registrar.begin(0)
-		return false, err
+		return 0, err
 	}
-	r := protocol.NewReader(conn, protocol.DefaultMaxPacket)
+	r := protocol.NewReader(conn, g.opts.MaxPacketBytes)
 	theirs, err := l.awaitWelcome(r)
 	if err != nil {
 		g.registrar.begin(0)
-		return false, err
+		return 0, err
 	}
+	since := time.Now()
 	l.epoch, l.received = epoch, 0
-	g.registrar.begin(epoch)
 	l.up.Store(true)
+	g.registrar.begin(epoch)
 	l.firstUpOnce.Do(func() { close(l.firstUp) })
 	g.log.Info("manager link is up", "addr", g.opts.ManagerLink, "cluster_id", g.opts.ClusterID, "epoch", epoch)
 
@@ -117,7 +124,7 @@ func (l *link) session(ctx context.Context) (stood bool, err error) {
 	if werr := <-writeErr; werr != nil && errors.Is(err, net.ErrClosed) {
 		err = werr
 	}
-	return true, err
+	return time.Since(since), err
 }
 
 // snapshotBytes bounds the topics of one snapshot packet.
@@ -246,6 +253,9 @@ func (l *link) readLoop(ctx context.Context, conn net.Conn, r *protocol.Reader, 
 
 // send queues a packet for the manager.
 func (l *link) send(packet []byte) error {
+	if len(packet) > l.gateway.opts.MaxPacketBytes {
+		return fmt.Errorf("gateway: publish: %w", protocol.ErrPacketTooLarge)
+	}
 	if !l.up.Load() {
 		l.gateway.metrics.drop(DropLinkDown, 1)
 		return ErrLinkDown
@@ -284,8 +294,9 @@ func (l *link) writeLoop(conn net.Conn, heartbeat time.Duration, ended <-chan st
 		case <-l.wakeup:
 			l.mu.Lock()
 			packets, l.queue, l.bytes = l.queue, nil, 0
-			l.mu.Unlock()
 			publishes = len(packets)
+			l.writing = publishes
+			l.mu.Unlock()
 		}
 		if len(packets) == 0 {
 			continue
@@ -293,8 +304,14 @@ func (l *link) writeLoop(conn net.Conn, heartbeat time.Duration, ended <-chan st
 		if err := conn.SetWriteDeadline(time.Now().Add(2 * heartbeat)); err != nil {
 			return err
 		}
-		if _, err := packets.WriteTo(conn); err != nil {
-			l.gateway.metrics.drop(DropLinkLost, publishes)
+		_, err := packets.WriteTo(conn)
+		l.mu.Lock()
+		l.writing = 0
+		l.mu.Unlock()
+		if err != nil {
+			if publishes > 0 { // WriteTo has taken those that it wrote out of packets
+				l.gateway.metrics.drop(DropLinkLost, len(packets))
+			}
 			return fmt.Errorf("write to manager: %w", err)
 		}
 	}
@@ -308,7 +325,7 @@ func (l *link) flush(timeout time.Duration) {
 	defer poll.Stop()
 	for {
 		l.mu.Lock()
-		n := len(l.queue)
+		n := len(l.queue) + l.writing
 		l.mu.Unlock()
 		if n == 0 || !l.up.Load() {
 			l.gateway.metrics.drop(DropShutdown, n)

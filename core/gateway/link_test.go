@@ -172,6 +172,47 @@ func TestOneRefusedTopicHoldsUpNoOther(t *testing.T) {
 	}
 }
 
+// A call that fails after its session says nothing about a topic that another
+// session's snapshot holds.
+func TestLateFailureDoesNotSilenceATopic(t *testing.T) {
+	r, err := gateway.NewRegistrar(gateway.DefaultOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	leave := r.Join("x")
+	r.Snapshot(1)
+	r.Begin(1)
+	leave()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Sync(t.Context()) }()
+	if call := <-r.Calls; len(call.Topics) != 1 || call.Topics[0].Count != 0 {
+		t.Fatalf("told %v", call)
+	}
+	r.Begin(0)    // the link breaks while the call is on its way
+	r.Join("x")() // the topic comes and goes
+	r.Join("x")   // and comes
+	if snapshot := r.Snapshot(2); len(snapshot) != 1 || snapshot[0].Count != 1 {
+		t.Fatalf("snapshot %v", snapshot)
+	}
+	r.Answers <- status.Error(codes.Unavailable, "gone")
+	if err := <-ended; err == nil {
+		t.Error("the failure was not seen")
+	}
+	r.Begin(2)
+	go func() { ended <- r.Sync(t.Context()) }()
+	select {
+	case call := <-r.Calls:
+		t.Errorf("the new session was told %v", call.Topics)
+		r.Answers <- nil
+		<-ended
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // subscribeSoon subscribes, again while the gateway says that it cannot now.
 func (c *wsClient) subscribeSoon(topic string) {
 	c.t.Helper()

@@ -38,6 +38,9 @@ type BucketOptions struct {
 	// reading from the manager: the bound of all that waits for Buckets.
 	// Default 100000.
 	CentralChanCount int
+	// CentralBytes bounds the same in bytes, a message counted once for each Bucket
+	// that it waits for. Default 256 MiB.
+	CentralBytes int
 	// BuffChanCount is how many messages wait in the queue of one consumer;
 	// what comes on top waits centrally, and only for that consumer. Default 1000.
 	BuffChanCount int
@@ -103,11 +106,15 @@ type Options struct {
 	// Heartbeat is the interval of pings (and of v0's heartbeat text) to clients;
 	// a client that sends nothing for two of them is disconnected. Default 25s.
 	Heartbeat time.Duration
-	// LinkHeartbeat is the interval of heartbeats to the manager; a link that is
-	// silent for two of them is redialled. Default 5s.
+	// LinkHeartbeat is the longest interval of heartbeats to the manager, whose own
+	// is taken where it is shorter. A link that is silent for two of the manager's
+	// intervals is redialled. Default 5s.
 	LinkHeartbeat time.Duration
 	// LinkQueueBytes bounds the publishes of clients that wait for the link. Default 16 MiB.
 	LinkQueueBytes int
+	// MaxPacketBytes bounds a packet on the link, and so a message, in bytes; it is
+	// to be the manager's. Default 8 MiB.
+	MaxPacketBytes int
 	// RedialMin and RedialMax bound the jittered wait before a redial.
 	// Defaults 50ms and 1s: a manager that is back serves all gateways within a second.
 	RedialMin, RedialMax time.Duration
@@ -165,9 +172,10 @@ func DefaultOptions() Options {
 		Heartbeat:      25 * time.Second,
 		LinkHeartbeat:  5 * time.Second,
 		LinkQueueBytes: 16 << 20,
+		MaxPacketBytes: protocol.DefaultMaxPacket,
 		RedialMin:      50 * time.Millisecond,
 		RedialMax:      time.Second,
-		Bucket:         BucketOptions{Num: 4, CentralChanCount: 100000, BuffChanCount: 1000, ConsumerNum: 32},
+		Bucket:         BucketOptions{Num: 4, CentralChanCount: 100000, CentralBytes: 256 << 20, BuffChanCount: 1000, ConsumerNum: 32},
 		Limits: Limits{
 			MaxFrameBytes:    64 << 10,
 			MaxTopicsPerConn: 128,
@@ -223,6 +231,8 @@ func (o *Options) Validate() error {
 	atLeast("limits.socketBytes", o.Limits.SocketBytes, 0)
 	positive("limits.pendingAge", o.Limits.PendingAge)
 	atLeast("joinBytes", o.JoinBytes, 1)
+	atLeast("link.maxPacketBytes", o.MaxPacketBytes, o.Limits.MaxFrameBytes+protocol.MaxHeaderLine)
+	atLeast("bucket.centralBytes", o.Bucket.CentralBytes, 1)
 	atLeast("linkQueueBytes", o.LinkQueueBytes, o.Limits.MaxFrameBytes)
 	positive("heartbeat", o.Heartbeat)
 	positive("link.heartbeat", o.LinkHeartbeat)

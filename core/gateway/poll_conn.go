@@ -25,6 +25,18 @@ type pollConn struct {
 	raw syscall.RawConn
 	br  *bufio.Reader
 	try bool // only the connection's reader uses it
+	// sealed: what the WebSocket library would write by itself goes nowhere, since
+	// all writes are the FireTower's.
+	sealed bool
+}
+
+// Write implements net.Conn. Before the connection is sealed it carries the
+// answer to the upgrade.
+func (c *pollConn) Write(b []byte) (int, error) {
+	if c.sealed {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
 }
 
 // Read implements net.Conn.

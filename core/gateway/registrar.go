@@ -97,7 +97,7 @@ func wake(c chan struct{}) {
 
 // markLocked puts a topic on the list of what to send; t.shard.mu is held.
 func (r *registrar) markLocked(t *topic) {
-	if t.dirty {
+	if t.dirty || t.gone {
 		return
 	}
 	r.mu.Lock()
@@ -148,6 +148,7 @@ func (r *registrar) giveUp(t *topic, known chan struct{}) {
 		r.mu.Lock()
 		delete(r.waiting, t)
 		r.mu.Unlock()
+		r.index.dropIfIdleLocked(t)
 	}
 }
 
@@ -277,10 +278,12 @@ func (r *registrar) sync(ctx context.Context) (more bool, err error) {
 
 	r.seq++
 	req := &topicpb.SyncTopicsRequest{ClusterId: r.gateway.opts.ClusterID, Epoch: epoch, Seq: r.seq}
+	sent := make([]*topic, 0, len(batch)) // whose counts stand in req, in its order
 	for _, t := range batch {
 		t.shard.mu.Lock()
 		t.dirty = false
 		if t.syncedEpoch != epoch || t.told != t.count {
+			sent = append(sent, t)
 			req.Topics = append(req.Topics, &topicpb.TopicCount{Topic: t.name, Count: t.count})
 			if t.count == 0 {
 				// From here on the manager may have forgotten the topic: who subscribes
@@ -305,23 +308,18 @@ func (r *registrar) sync(ctx context.Context) (more bool, err error) {
 	if refused && len(req.Topics) > 1 {
 		r.apart = len(req.Topics)
 	}
-	sent := make(map[string]int64, len(req.Topics))
-	for _, tc := range req.Topics {
-		sent[tc.Topic] = tc.Count
-	}
-	for _, t := range batch {
-		count, ok := sent[t.name]
-		if !ok {
-			continue
-		}
+	for i, t := range sent {
 		t.shard.mu.Lock()
-		if err == nil {
-			t.syncedEpoch, t.told = epoch, count
-			if count > 0 {
+		switch {
+		case t.gone || r.epochNow() != epoch:
+			// Another session's snapshot holds the topic, or another object does.
+		case err == nil:
+			t.syncedEpoch, t.told = epoch, req.Topics[i].Count
+			if t.told > 0 {
 				r.releaseLocked(t)
 			}
 			r.index.dropIfIdleLocked(t)
-		} else {
+		default:
 			t.syncedEpoch = 0
 			if !refused || len(req.Topics) > 1 {
 				r.markLocked(t)
@@ -339,9 +337,15 @@ func (r *registrar) sync(ctx context.Context) (more bool, err error) {
 	case code == codes.FailedPrecondition:
 		// The manager knows no such session: the link is about to break, or has
 		// already, and the next one brings a snapshot.
-		return false, r.awaitSession(ctx, epoch)
+		return true, r.awaitSession(ctx, epoch)
 	}
 	return more, err
+}
+
+func (r *registrar) epochNow() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch
 }
 
 // awaitSession waits until the session is another, for a while.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -47,15 +48,24 @@ type FireTower struct {
 	closeBy  time.Time
 	linger   *time.Timer
 
+	// pong answers the latest ping that came while there was a backlog.
+	pong []byte
+
 	gateway *Gateway
 	bucket  *Bucket
 	conn    net.Conn
+	// out is conn, or the TCP connection inside it, which writes many frames at once.
+	out     net.Conn
 	ws      *websocket.Conn
 	id      uint64
 	proto   subprotocol
 	slotPos int // its place in the Bucket's heartbeat slot; guarded by bucket.mu
 	// lastSeen is when something came from the client, in the gateway's clock.
 	lastSeen atomic.Int64
+	// pinged is when the ping went out that is to be answered by now, 0 for none;
+	// the heartbeat's own.
+	pinged   int64
+	timedOut atomic.Bool
 	running  atomic.Bool
 	poll     *pollConn // nil where a goroutine reads
 	reading  int32     // readIdle, readBusy or readAgain
@@ -76,6 +86,12 @@ type FireTower struct {
 // clientID takes a generated one. It fails when the gateway has stopped or is
 // full, and then closes ws.
 func (g *Gateway) BuildTower(ws *websocket.Conn, clientID string) (*FireTower, error) {
+	return g.BuildTowerFor(ws, Identity{ClientID: clientID})
+}
+
+// BuildTowerFor is BuildTower for a client whose user is known too, so that offline
+// orders reach it.
+func (g *Gateway) BuildTowerFor(ws *websocket.Conn, who Identity) (*FireTower, error) {
 	if ws == nil {
 		return nil, errors.New("gateway: build tower: no connection")
 	}
@@ -83,7 +99,7 @@ func (g *Gateway) BuildTower(ws *websocket.Conn, clientID string) (*FireTower, e
 		_ = ws.Close()
 		return nil, err
 	}
-	return g.buildTower(ws, Identity{ClientID: clientID})
+	return g.buildTower(ws, who)
 }
 
 // buildTower makes a FireTower for which room is reserved.
@@ -92,6 +108,7 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 	t := &FireTower{
 		gateway:  g,
 		conn:     conn,
+		out:      conn,
 		ws:       ws,
 		id:       g.connIDs.Add(1),
 		fd:       rawDescriptor(conn),
@@ -100,7 +117,8 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 		userID:   who.UserID,
 	}
 	if c, ok := conn.(*pollConn); ok && g.poller != nil && t.fd >= 0 {
-		t.poll = c
+		t.poll, t.out = c, c.Conn
+		c.sealed = true
 	}
 	if ws.Subprotocol() == protocol.SubprotocolV1 {
 		t.proto = v1
@@ -123,6 +141,7 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 		g.towers.release()
 		return nil, err
 	}
+	g.metrics.connected.Add(1)
 	return t, nil
 }
 
@@ -202,6 +221,9 @@ func (t *FireTower) shut(code int, reason string, why DisconnectReason) bool {
 		// A slow client is not made to take what it did not take before: only a
 		// frame that has begun must end before the close frame can follow.
 		cutShort := why == DisconnectSlow || why == DisconnectDead
+		if cutShort && t.fd >= 0 && t.gateway.opts.Limits.SocketBytes > 0 {
+			limitUnsent(t.fd, math.MaxInt32) // so that the close frame gets into the socket
+		}
 		if cutShort && b.inFlight == 0 {
 			t.farewell = true
 			t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
@@ -255,12 +277,16 @@ func (t *FireTower) finish(err error) {
 		t.why = disconnectReasonOf(err)
 	}
 	why := t.why
-	told := t.state == stateOpen && (why == DisconnectProtocol || why == DisconnectTooBig)
-	if t.state == stateOpen {
-		t.state = stateClosing
-	}
+	broken := t.state == stateOpen && (why == DisconnectProtocol || why == DisconnectTooBig)
 	t.mu.Unlock()
-	if told { // by the WebSocket library, which has sent the close frame itself
+	if broken {
+		code := websocket.CloseProtocolError
+		if why == DisconnectTooBig {
+			code = websocket.CloseMessageTooBig
+		}
+		// Where there is no pollConn the WebSocket library has sent its close frame already;
+		// a second one is for a client to ignore (RFC 6455 section 5.5.1).
+		t.shut(code, err.Error(), why)
 		t.discard()
 	}
 	t.closeConn()

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -60,7 +62,13 @@ func (t *FireTower) readLoop() error {
 		if err != nil {
 			return err
 		}
+		if err := t.conn.SetReadDeadline(time.Now().Add(t.gateway.opts.FrameTimeout)); err != nil {
+			return err
+		}
 		if err := t.readMessage(kind, r); err != nil {
+			return err
+		}
+		if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
 			return err
 		}
 	}
@@ -94,11 +102,17 @@ func (t *FireTower) onPing(data string) error {
 	t.touch()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	// A client that does not take its messages does not get a queue of pongs too.
-	if t.state != stateOpen || t.backlog != nil {
+	if t.state != stateOpen {
 		return nil
 	}
-	return t.sendLocked(appendFrame(nil, opPong, []byte(data)))
+	pong := appendFrame(nil, opPong, []byte(data))
+	if t.backlog != nil {
+		// One pong for the latest of several pings is enough (RFC 6455 section
+		// 5.5.3), so that a client which reads slowly gets no queue of them.
+		t.pong = pong
+		return nil
+	}
+	return t.sendLocked(pong)
 }
 
 func (t *FireTower) onClose(code int, _ string) error {
@@ -114,6 +128,8 @@ func disconnectReasonOf(err error) DisconnectReason {
 	var closed *websocket.CloseError
 	var netErr net.Error
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded): // FrameTimeout
+		return DisconnectProtocol
 	case err == nil, errors.As(err, &closed), errors.As(err, &netErr),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return DisconnectClient

@@ -81,6 +81,7 @@ func (t *FireTower) serveSubscribe(req *protocol.Request) {
 func (t *FireTower) subscribe(topics []string) []protocol.TopicResult {
 	results := make([]protocol.TopicResult, len(topics))
 	added := make([]*subscription, len(topics))
+	existing := make([]*subscription, len(topics))
 	g := t.gateway
 	t.subMu.Lock()
 	for i, name := range topics {
@@ -88,7 +89,8 @@ func (t *FireTower) subscribe(topics []string) []protocol.TopicResult {
 		switch {
 		case t.left:
 			results[i] = failure(name, protocol.CodeUnavailable)
-		case t.subs.get(name) != nil: // repeated, and so already true
+		case t.subs.get(name) != nil: // repeated; it may still wait for the manager
+			existing[i] = t.subs.get(name)
 		case t.subs.len() >= g.opts.Limits.MaxTopicsPerConn:
 			results[i] = failure(name, protocol.CodeTooManyTopics)
 		default:
@@ -100,16 +102,22 @@ func (t *FireTower) subscribe(topics []string) []protocol.TopicResult {
 	}
 	t.subMu.Unlock()
 
-	ctx, cancel := context.WithTimeout(g.runCtx, g.opts.SubscribeTimeout)
+	ctx, cancel := context.WithTimeout(g.serveCtx, g.opts.SubscribeTimeout)
 	defer cancel()
-	for i, sub := range added {
+	for i, name := range topics {
+		sub := added[i]
+		if sub == nil {
+			sub = existing[i]
+		}
 		if sub == nil {
 			continue
 		}
 		if err := g.registrar.waitKnown(ctx, sub.topic); err != nil {
-			g.log.Debug("subscribe failed", "conn", t.id, "topic", topics[i], "err", err)
-			t.leave(sub)
-			results[i] = failure(topics[i], protocol.CodeUnavailable)
+			g.log.Debug("subscribe failed", "conn", t.id, "topic", name, "err", err)
+			if added[i] != nil {
+				t.leave(sub)
+			}
+			results[i] = failure(name, protocol.CodeUnavailable)
 		}
 	}
 	return results

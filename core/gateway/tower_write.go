@@ -37,6 +37,10 @@ func (t *FireTower) deliver(b batch) delivered {
 			t.fail(errno)
 			return deliveredNowhere
 		}
+		if n > 0 {
+			t.gateway.metrics.deliveredBytes.Add(int64(n))
+			t.gateway.metrics.writes.Add(1)
+		}
 		t.enqueueRestLocked(b, n)
 	} else {
 		t.enqueueRestLocked(b, 0)
@@ -78,19 +82,25 @@ func (t *FireTower) enqueueLocked(e entry) {
 		g.flushers.Add(1)
 		go t.flush()
 	}
+	if t.overdue && e.topic != nil && !e.begun {
+		g.metrics.drop(DropSlowDisconnect, 1)
+		return
+	}
 	b := t.backlog
 	before := b.bytes
 	if e.topic != nil && !e.begun && g.opts.SlowPolicy == SlowLatest {
 		g.metrics.drop(DropSlowLatest, b.dropTopic(e.topic))
 	}
 	if !e.begun && (b.bytes+len(e.data) > g.opts.Limits.PendingBytes || b.messages+1 > g.opts.ChanLens) && b.len() > 0 {
-		fits := false
+		keep := false
 		if g.opts.SlowPolicy != SlowDisconnect {
-			var dropped int
-			dropped, fits = b.dropOldest(len(e.data), g.opts.Limits.PendingBytes, g.opts.ChanLens)
+			dropped, fits := b.dropOldest(len(e.data), g.opts.Limits.PendingBytes, g.opts.ChanLens)
 			g.metrics.drop(DropSlowOldest, dropped)
+			// With nothing left to drop the newest message stays: the bound is then
+			// passed by what is being written and this one frame.
+			keep = fits || e.topic != nil
 		}
-		if !fits {
+		if !keep {
 			t.overdue = true
 			if e.topic != nil {
 				g.metrics.drop(DropSlowDisconnect, 1)
@@ -165,6 +175,11 @@ func (t *FireTower) flush() {
 			t.mu.Unlock()
 			return
 		}
+		if t.pong != nil && t.state == stateOpen {
+			b.insertNext(entry{data: t.pong, since: t.gateway.clock.now()})
+			t.gateway.metrics.backlogBytes.Add(int64(len(t.pong)))
+		}
+		t.pong = nil
 		if b.len() == 0 {
 			t.backlog = nil
 			t.gateway.metrics.backlogged.Add(-1)
@@ -188,9 +203,12 @@ func (t *FireTower) flush() {
 
 		var n int64
 		if err == nil {
-			n, err = bufs.WriteTo(t.conn)
+			n, err = bufs.WriteTo(t.out)
 		}
 
+		if n > 0 {
+			t.touch() // the client has taken something: it lives, though it gets no pings now
+		}
 		t.mu.Lock()
 		if t.backlog == nil {
 			t.mu.Unlock()

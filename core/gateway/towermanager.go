@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -15,7 +16,7 @@ import (
 var (
 	// ErrFull: Limits.MaxConnections are there already.
 	ErrFull = errors.New("gateway: connection limit reached")
-	// ErrStopped: the gateway is stopping, or was not started.
+	// ErrStopped: the gateway is stopping.
 	ErrStopped = errors.New("gateway: stopping")
 )
 
@@ -44,7 +45,7 @@ func newTowerManager(g *Gateway) *TowerManager {
 		index:   newTopicIndex(g.opts.Bucket.Num, g.opts.Bucket.ConsumerNum),
 		users:   make(map[string]map[*FireTower]struct{}),
 	}
-	m.central.init(g.opts.Bucket.CentralChanCount)
+	m.central.init(g.opts.Bucket.CentralChanCount, g.opts.Bucket.CentralBytes)
 	for i := range g.opts.Bucket.Num {
 		m.buckets = append(m.buckets, newBucket(i, m, g.opts.Bucket, g.opts.JoinBytes))
 	}
@@ -162,7 +163,7 @@ func (m *TowerManager) dispatch(p *push) bool {
 		m.metrics.unmatched.Add(1)
 		return true
 	}
-	if !m.central.admit(len(t.targets)) {
+	if !m.central.admit(len(t.targets), len(t.targets)*len(p.data)) {
 		return false
 	}
 	for _, i := range t.targets {
@@ -243,48 +244,55 @@ func (m *TowerManager) OfflineUser(userID string) int {
 }
 
 // settle waits until all that was dispatched is written or waits at its
-// connection, until timeout.
-func (m *TowerManager) settle(timeout time.Duration) {
-	deadline := time.NewTimer(timeout)
-	defer deadline.Stop()
+// connection, until deadline.
+func (m *TowerManager) settle(deadline time.Time) {
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
-	for m.central.waiting() > 0 {
-		select {
-		case <-poll.C:
-		case <-deadline.C:
-			return
-		}
+	for m.central.waiting() > 0 && time.Now().Before(deadline) {
+		<-poll.C
 	}
 }
 
 // drain tells every client to come back elsewhere, each at a moment of its own
-// within the retry window, and waits for the connections to end, until timeout.
-func (m *TowerManager) drain(timeout, window time.Duration) {
+// within the retry window, and waits for the connections to end. Those that
+// have not by the deadline are cut off, and their handlers get a little longer; those that do
+// not return even then are an error.
+func (m *TowerManager) drain(deadline time.Time, grace, window time.Duration) error {
 	m.mu.Lock()
 	m.stopping = true
 	m.mu.Unlock()
 	for _, t := range m.all() {
 		wait := time.Duration(rand.Int64N(int64(window) + 1)).Round(time.Millisecond)
 		t.shut(protocol.CloseServiceRestart, "retry_ms="+strconv.FormatInt(wait.Milliseconds(), 10), DisconnectDrain)
-		if t.running.CompareAndSwap(false, true) {
-			t.finish(nil)
-		}
 	}
 	done := make(chan struct{})
 	go func() {
 		m.towers.Wait()
 		close(done)
 	}()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return
-	case <-timer.C:
+	if ended(done, time.Until(deadline)) {
+		return nil
 	}
 	for _, t := range m.all() {
 		t.closeConn()
+		if t.running.CompareAndSwap(false, true) {
+			t.finish(nil) // the application never ran it
+		}
 	}
-	<-done
+	if ended(done, grace) {
+		return nil
+	}
+	return fmt.Errorf("gateway: drain: %d connections have not ended: a handler of theirs does not return", m.count.Load())
+}
+
+// ended waits for a channel to be closed, for so long.
+func ended(done <-chan struct{}, limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

@@ -411,6 +411,16 @@ func TestBuildTowerServesTheApplicationsOwnUpgrade(t *testing.T) {
 	}
 }
 
+// A flusher joins what waits into one writev(2).
+func TestFlusherWritesManyAtOnce(t *testing.T) {
+	towers := make(chan *gateway.FireTower, 1)
+	g := run(t, func(o *gateway.Options) { o.OnTower = func(ft *gateway.FireTower) { towers <- ft } })
+	dial(t, g, "")
+	if !gateway.WritesManyAtOnce(<-towers) {
+		t.Error("the flusher's connection has no writev")
+	}
+}
+
 // U4-43: a Bucket whose consumers are stuck delays no other Bucket. Consumers
 // never wait for sockets, so this stands in for a full one: a topic without
 // subscribers in a Bucket costs it nothing.

@@ -180,6 +180,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 
+	g.log.Info("gateway draining", "connections", g.towers.count.Load(), "timeout", g.opts.DrainTimeout)
 	// The order of the end: no new connections; clients told and their messages
 	// written; what they published passed on; then everything else.
 	g.draining.Store(true)
@@ -209,6 +210,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if drainErr == nil {
 		g.flushers.Wait()
 	}
+	g.log.Info("gateway stopped")
 	return errors.Join(err, drainErr)
 }
 
@@ -340,7 +342,7 @@ func (g *Gateway) order(ctx context.Context, p protocol.Packet) {
 			n = g.towers.OfflineUser(string(p.Body))
 		default: // the link's reader passes on no other
 		}
-		g.log.InfoContext(ctx, "offline order carried out", "type", string(p.Type), "topic", p.Topic, "connections", n)
+		g.log.InfoContext(ctx, "offline order carried out", "type", string(p.Type), "topic", p.Topic, "user", string(p.Body), "connections", n)
 	})
 }
 

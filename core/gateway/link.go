@@ -63,11 +63,13 @@ func (l *link) run(ctx context.Context) {
 			wait.reset()
 			attempt = 0
 		}
-		if refused := (*RefusedError)(nil); errors.As(err, &refused) && refused.Code == "superseded" {
-			g.log.Error("another gateway has this ClusterID", "cluster_id", g.opts.ClusterID, "err", err)
-		}
 		g.metrics.linkReconnects.Add(1)
 		delay := wait.next()
+		if refused := (*RefusedError)(nil); errors.As(err, &refused) && refused.Code == "superseded" {
+			g.log.Error("another gateway links by this ClusterID, which must be unique among the gateways of a manager",
+				"cluster_id", g.opts.ClusterID, "addr", g.opts.ManagerLink, "err", err)
+			delay = g.opts.RedialMax
+		}
 		// One line when it goes down and then now and again, not one per try.
 		if attempt&(attempt+1) == 0 {
 			g.log.Warn("manager link is down", "addr", g.opts.ManagerLink, "err", err, "retry_in", delay)

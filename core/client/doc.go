@@ -17,7 +17,8 @@
 // Messages of a topic reach its handler in the order in which the gateway sent them, once each.
 // A connection that is lost is redialled, and every topic is subscribed to again without the
 // application's doing; what was published between is not delivered, and an [EventResumed] stands
-// between the messages before and after the gap.
+// between the messages before and after the gap. A gateway may end a subscription by order of its
+// operator; an [EventUnsubscribed] tells, and the topic is not subscribed to again.
 //
 // # Locks
 //

@@ -18,6 +18,8 @@ var (
 	ErrConnectionLost = errors.New("client: connection lost before the answer")
 	// ErrAlreadySubscribed: the client has a handler for the topic.
 	ErrAlreadySubscribed = errors.New("client: already subscribed")
+	// ErrUnsubscribed: the gateway ended the subscription while it was being made.
+	ErrUnsubscribed = errors.New("client: unsubscribed by the gateway")
 	// ErrNotJSON: what is published must be one JSON value.
 	ErrNotJSON = errors.New("client: data is not a JSON value")
 	// ErrDrainTimeout: Close gave up waiting for handlers that still run.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,9 @@ const (
 	EventResumed EventKind = "resumed"
 	// EventSubscriptionLost: after a reconnect the gateway refused Topics[0]; its handler is gone.
 	EventSubscriptionLost EventKind = "subscription-lost"
+	// EventUnsubscribed: the gateway ended the subscriptions to Topics by an order from its side;
+	// their handlers are gone, and messages that still waited for them are dropped.
+	EventUnsubscribed EventKind = "unsubscribed"
 	// EventDropped: the queue was full; Dropped messages of any topic are missing just before this
 	// event.
 	EventDropped EventKind = "dropped"
@@ -48,6 +52,8 @@ func (e Event) String() string {
 		return fmt.Sprintf("resumed %d topics after a gap of %v", len(e.Topics), e.Gap.Round(time.Millisecond))
 	case EventSubscriptionLost:
 		return fmt.Sprintf("subscription lost: %v", e.Err)
+	case EventUnsubscribed:
+		return fmt.Sprintf("unsubscribed from %s by the server", strings.Join(e.Topics, ", "))
 	case EventDropped:
 		return fmt.Sprintf("dropped %d messages: the handlers are too slow", e.Dropped)
 	case EventConnected, EventDisconnected, EventClosed:

@@ -35,6 +35,12 @@ func (f *frame) isPush() bool {
 	return f.Type == string(protocol.PublishRequest) && f.OK == nil && f.Data != nil
 }
 
+// isOrder tells the news of subscriptions that the gateway has ended from the answer to a request:
+// those have an id.
+func (f *frame) isOrder() bool {
+	return f.Type == string(protocol.UnsubscribeRequest) && f.ID == ""
+}
+
 // result is what the frame, an answer, says of one topic; nil when it went well.
 func (f *frame) result(op protocol.RequestType, topic string) error {
 	refused := &RequestError{Op: string(op), Topic: topic, Code: f.Code, Reason: f.Reason}

@@ -243,25 +243,27 @@ func (c *Client) takePush(f *frame) {
 	c.queue.push(item{sub: sub, msg: Message{Topic: f.Topic, Data: data}}, c.abort)
 }
 
-// takeAnswer hands an answer to who waits for it.
+// takeAnswer hands an answer to who waits for it, and follows an order that answers nothing.
 func (c *Client) takeAnswer(l *link, f *frame) {
 	c.mu.Lock()
 	w := l.waiting[f.ID]
 	delete(l.waiting, f.ID)
-	var lost []Event
+	var news []Event
 	switch {
+	case f.isOrder():
+		news = c.takeOrderLocked(l, f)
 	case w == nil:
 		// An error that answers nothing comes before a close, whose reason is reported; an answer
 		// nobody waits for is one whose caller has given up.
 	case w.op == protocol.PublishRequest:
 		w.reply <- f // it has room for the one answer
 	case w.op == protocol.SubscribeRequest:
-		lost = c.takeSubscribedLocked(l, w, f)
+		news = c.takeSubscribedLocked(l, w, f)
 	default:
 		c.takeUnsubscribedLocked(l, w)
 	}
 	c.mu.Unlock()
-	for _, e := range lost {
+	for _, e := range news {
 		c.emit(e)
 	}
 	if w != nil && w.op == protocol.SubscribeRequest {

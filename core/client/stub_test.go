@@ -35,6 +35,12 @@ type stub struct {
 	refuse map[string]protocol.ErrorCode
 	// refuseWhole are topics that get the whole request refused.
 	refuseWhole map[string]bool
+	// order are topics that an order of the gateway's operator ends before the answer to their
+	// subscription is out.
+	order map[string]bool
+	// cross keeps the answer to an unSubscribe back until the next request, and has an order for the
+	// same topics come before it.
+	cross bool
 	// silent makes the stub read frames and answer nothing, not even pings.
 	silent bool
 	// conns are the open connections; opened counts all there ever were.
@@ -50,6 +56,7 @@ type stubConn struct {
 	ws      *websocket.Conn
 	writing sync.Mutex
 	topics  map[string]bool // guarded by stub.mu
+	held    [][]byte        // guarded by stub.mu
 }
 
 func newStub(t *testing.T) *stub {
@@ -122,6 +129,8 @@ func (s *stub) answer(c *stubConn, req protocol.Request) {
 		return
 	}
 	results := make([]protocol.TopicResult, 0, len(req.Topics))
+	first := c.held
+	c.held = nil
 	var pushes [][]byte
 	for _, topic := range req.Topics {
 		result := protocol.TopicResult{Topic: topic}
@@ -131,7 +140,10 @@ func (s *stub) answer(c *stubConn, req protocol.Request) {
 				if c.topics[topic] {
 					s.double = append(s.double, topic)
 				}
-				c.topics[topic] = true
+				c.topics[topic] = !s.order[topic]
+			}
+			if s.order[topic] {
+				first = append(first, orderFrame(topic))
 			}
 		case protocol.UnsubscribeRequest:
 			if !c.topics[topic] {
@@ -146,10 +158,41 @@ func (s *stub) answer(c *stubConn, req protocol.Request) {
 		}
 		results = append(results, result)
 	}
+	answer := protocol.AppendReply(nil, string(req.Type), req.ID, results)
+	if s.cross && req.Type == protocol.UnsubscribeRequest {
+		c.held = append(c.held, orderFrame(req.Topics...), answer)
+		s.mu.Unlock()
+		return
+	}
 	s.mu.Unlock()
-	c.send(protocol.AppendReply(nil, string(req.Type), req.ID, results))
+	for _, frame := range first {
+		c.send(frame)
+	}
+	c.send(answer)
 	for _, push := range pushes {
 		c.send(push)
+	}
+}
+
+// orderFrame tells that subscriptions have ended by order.
+func orderFrame(topics ...string) []byte {
+	results := make([]protocol.TopicResult, len(topics))
+	for i, topic := range topics {
+		results[i].Topic = topic
+	}
+	return protocol.AppendReply(nil, string(protocol.UnsubscribeRequest), "", results)
+}
+
+// kick ends every subscription to topic by order.
+func (s *stub) kick(topic string) {
+	for _, c := range s.all() {
+		s.mu.Lock()
+		subscribed := c.topics[topic]
+		delete(c.topics, topic)
+		s.mu.Unlock()
+		if subscribed {
+			c.send(orderFrame(topic))
+		}
 	}
 }
 

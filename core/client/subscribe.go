@@ -319,6 +319,51 @@ func (c *Client) takeUnsubscribedLocked(l *link, w *waiter) {
 	}
 }
 
+// takeOrderLocked takes the news that the gateway has ended subscriptions by itself and returns it
+// for the application; who still waits for the first answer gets an error instead.
+func (c *Client) takeOrderLocked(l *link, f *frame) []Event {
+	var ended []string
+	for _, result := range f.Topics {
+		topic := result.Topic
+		t := l.told[topic]
+		// Frames come in the order in which the gateway did what they tell of: while the answer to an
+		// unSubscribe is out, this is about the subscription that it meant to end.
+		if !result.OK || t == nil || !t.subscribed || l.unsubscribing(topic) {
+			continue
+		}
+		t.release()
+		delete(l.told, topic)
+		if l.resuming != nil {
+			l.resumed = slices.DeleteFunc(l.resumed, func(resumed string) bool { return resumed == topic })
+		}
+		sub := c.subs[topic]
+		if sub == nil {
+			continue
+		}
+		if sub.settled() {
+			ended = append(ended, topic)
+		} else {
+			sub.settle(fmt.Errorf("client: subscribe %q: %w", topic, ErrUnsubscribed))
+		}
+		c.dropLocked(sub)
+	}
+	if len(ended) == 0 {
+		return nil
+	}
+	return []Event{{Kind: EventUnsubscribed, Topics: ended}}
+}
+
+// unsubscribing tells whether an unSubscribe of the topic has no answer yet. The caller holds
+// Client.mu.
+func (l *link) unsubscribing(topic string) bool {
+	for _, w := range l.waiting {
+		if w.op == protocol.UnsubscribeRequest && slices.Contains(w.topics, topic) {
+			return true
+		}
+	}
+	return false
+}
+
 // forgetRefused has the topics that were refused for a while asked for again.
 func (c *Client) forgetRefused(l *link) {
 	c.mu.Lock()

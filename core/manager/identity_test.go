@@ -412,13 +412,14 @@ func TestU4_23b_UnauthenticatedPeerIsRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name, authorization string
 		want                codes.Code
+		says                string
 	}{
-		{"no metadata", "", codes.Unauthenticated},
-		{"wrong token", "Bearer nope", codes.Unauthenticated},
-		{"token without its scheme", token, codes.Unauthenticated},
-		{"basic", "Basic " + token, codes.Unauthenticated},
-		{"right token", "Bearer " + token, codes.OK},
-		{"scheme in lower case", "bearer " + token, codes.OK},
+		{"no metadata", "", codes.Unauthenticated, "authorization: want the metadata"},
+		{"wrong token", "Bearer nope", codes.Unauthenticated, "authorization: the token given is not this manager's"},
+		{"token without its scheme", token, codes.Unauthenticated, "authorization: want the metadata"},
+		{"basic", "Basic " + token, codes.Unauthenticated, "authorization: want the metadata"},
+		{"right token", "Bearer " + token, codes.OK, ""},
+		{"scheme in lower case", "bearer " + token, codes.OK, ""},
 	} {
 		t.Run("grpc: "+tc.name, func(t *testing.T) {
 			ctx := withAuthorization(tc.authorization)
@@ -447,8 +448,9 @@ func TestU4_23b_UnauthenticatedPeerIsRefused(t *testing.T) {
 				},
 			}
 			for name, call := range calls {
-				if got := status.Code(call()); got != tc.want {
-					t.Errorf("%s = %v, want %v", name, got, tc.want)
+				err := call()
+				if got := status.Code(err); got != tc.want || !strings.HasPrefix(status.Convert(err).Message(), tc.says) {
+					t.Errorf("%s = %v, want %v %q", name, err, tc.want, tc.says)
 				}
 			}
 		})

@@ -96,10 +96,16 @@ func (s *topicService) authorize(ctx context.Context, method string) error {
 		return nil
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
+	given := false
 	for _, v := range md.Get("authorization") {
-		if token, ok := bearer(v); ok && tokenOK(s.bucket.tokenHash, token) {
+		token, ok := bearer(v)
+		if ok && tokenOK(s.bucket.tokenHash, token) {
 			return nil
 		}
+		given = given || ok
+	}
+	if given {
+		return status.Error(codes.Unauthenticated, "authorization: the token given is not this manager's")
 	}
 	return status.Error(codes.Unauthenticated, "authorization: want the metadata \"authorization: Bearer TOKEN\" with this manager's token")
 }

@@ -227,6 +227,14 @@ func exactArgs(n int, what string) cobra.PositionalArgs {
 	}
 }
 
+// noArgs wants none.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("takes no arguments, got %q", args[0])
+	}
+	return nil
+}
+
 // maxArgs wants at most n arguments.
 func maxArgs(n int) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {

@@ -20,7 +20,7 @@ const (
 	exitRegression = 97
 	// exitInvalidRun is a load test that cannot be trusted.
 	exitInvalidRun = 98
-	// exitThreshold is a valid load test that missed a threshold.
+	// exitThreshold is a valid or degraded load test that missed a threshold.
 	exitThreshold = 99
 	// exitInterrupted is a command that a signal ended before its work was done,
 	// or a service that a second signal ended before it had drained.
@@ -28,12 +28,13 @@ const (
 )
 
 const exitCodesText = `Exit codes:
-    0  success; for a service: stopped in good order by the first signal
+    0  success; for a service: stopped in good order by the first signal;
+       loadtest: the run is valid or degraded, and held every threshold
     1  an error while running
     2  a wrong argument, flag, configuration or scenario
    97  report compare: the new run is worse
    98  loadtest: the run is invalid, its figures mean nothing
-   99  loadtest: the run is valid and missed a threshold
+   99  loadtest: the run is valid or degraded, and missed a threshold
   105  interrupted by a signal before the work was done, or by a second signal
 `
 

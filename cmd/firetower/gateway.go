@@ -20,7 +20,7 @@ the manager which topics have subscribers on it.
 ` + stopText,
 		Example: `  firetower gateway
   firetower gateway --listen :9999 --manager-link 10.0.0.1:6666 --manager-grpc 10.0.0.1:6667`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	s := newSettings(g, cmd)
 	s.fileFlag("config", config.ServiceGateway)

@@ -13,7 +13,7 @@ func newGatewaysCommand(g *globalState) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gateways",
 		Short: "List the gateways that the manager knows",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	c := newManagerClient(g, cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -14,10 +14,15 @@ func newKickCommand(g *globalState) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "kick [--topic TOPIC] [--user USER]",
 		Short: "Remove subscriptions, or disconnect a user, on every gateway",
+		Long: `Kick tells every gateway to unsubscribe from a topic, or to disconnect a user. It
+says how many gateways were told, not how many clients it was about.
+
+Users are known only to gateways with gateway.userHeader set (or that an
+application embeds); without, nobody is user 42.`,
 		Example: `  firetower kick --user 42                    disconnect every connection of user 42
   firetower kick --topic room-1               unsubscribe everybody from room-1
   firetower kick --topic room-1 --user 42     unsubscribe user 42 from room-1`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	c := newManagerClient(g, cmd)
 	cmd.Flags().StringVar(&topic, "topic", "", "the `TOPIC` to unsubscribe from")
@@ -29,11 +34,11 @@ func newKickCommand(g *globalState) *cobra.Command {
 		case topic == "" && user == "":
 			return usagef("want --topic, --user or both")
 		case user == "":
-			request.Kind, done = topicpb.OfflineKind_OFFLINE_KIND_TOPIC, fmt.Sprintf("everybody is unsubscribed from %s", topic)
+			request.Kind, done = topicpb.OfflineKind_OFFLINE_KIND_TOPIC, "unsubscribe everybody from "+topic
 		case topic == "":
-			request.Kind, done = topicpb.OfflineKind_OFFLINE_KIND_USER, fmt.Sprintf("user %s is disconnected", user)
+			request.Kind, done = topicpb.OfflineKind_OFFLINE_KIND_USER, "disconnect user "+user
 		default:
-			request.Kind, done = topicpb.OfflineKind_OFFLINE_KIND_TOPIC_BY_USER_ID, fmt.Sprintf("user %s is unsubscribed from %s", user, topic)
+			request.Kind, done = topicpb.OfflineKind_OFFLINE_KIND_TOPIC_BY_USER_ID, fmt.Sprintf("unsubscribe user %s from %s", user, topic)
 		}
 		if topic != "" {
 			if err := checkTopic(topic); err != nil {
@@ -48,7 +53,7 @@ func newKickCommand(g *globalState) *cobra.Command {
 			if c.asJSON {
 				return writeJSON(g.stdout, map[string]uint32{"gateways": answer.GetGateways()})
 			}
-			_, err = fmt.Fprintf(g.stdout, "told %s: %s\n", count(int64(answer.GetGateways()), "gateway"), done)
+			_, err = fmt.Fprintf(g.stdout, "told %s to %s\n", count(int64(answer.GetGateways()), "gateway"), done)
 			return err
 		})
 	}

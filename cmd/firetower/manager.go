@@ -18,7 +18,7 @@ func newManagerCommand(g *globalState) *cobra.Command {
 ` + stopText,
 		Example: `  firetower manager
   firetower manager --link :6666 --grpc :6667 --token-file /run/secrets/firetower`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	s := newSettings(g, cmd)
 	s.fileFlag("config", config.ServiceManager)

@@ -59,14 +59,15 @@ func (c *managerClient) call(ctx context.Context, do func(context.Context, topic
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	return explainCall(do(ctx, topicpb.NewTopicServiceClient(conn)), addr, c.timeout)
+	return explainCall(do(ctx, topicpb.NewTopicServiceClient(conn)), addr, c.timeout, conf.Link.Token != "")
 }
 
 // maxAnswerBytes bounds an answer; a list of topics can be long.
 const maxAnswerBytes = 64 << 20
 
-// explainCall says what to do about a call that failed.
-func explainCall(err error, addr string, timeout time.Duration) error {
+// explainCall says what to do about a call that failed; withToken tells that it
+// carried a token.
+func explainCall(err error, addr string, timeout time.Duration, withToken bool) error {
 	s, ok := status.FromError(err)
 	if err == nil || !ok {
 		return err
@@ -77,6 +78,9 @@ func explainCall(err error, addr string, timeout time.Duration) error {
 		return withHint(err, "Is a manager running there? Start one with 'firetower serve' or 'firetower manager', "+
 			"or name another with --manager-grpc HOST:PORT.")
 	case codes.Unauthenticated:
+		if withToken {
+			return withHint(err, "The token that was sent, of --token-file, link.tokenFile or FIRETOWER_LINK_TOKEN, is not the one of the manager's link.tokenFile.")
+		}
 		return withHint(err, "Give the manager's token with --token-file FILE or FIRETOWER_LINK_TOKEN.")
 	case codes.DeadlineExceeded:
 		return withHint(err, "No answer within %s. Is %s the gRPC address of a manager (not its link or its dashboard)? "+

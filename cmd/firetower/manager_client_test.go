@@ -31,6 +31,7 @@ func TestExplainCall(t *testing.T) {
 		{"unavailable", status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp h:1: no route"`), false, exitError, "manager at h:1: dial tcp h:1: no route\nIs a manager running there?"},
 		{"draining", status.Error(codes.Unavailable, "the manager is stopping"), false, exitError, "manager at h:1: the manager is stopping\nIs a manager"},
 		{"token", status.Error(codes.Unauthenticated, "want one"), false, exitError, "manager at h:1: want one\nGive the manager's token"},
+		{"wrong token", status.Error(codes.Unauthenticated, "not mine"), false, exitError, "manager at h:1: not mine\nThe token that was sent, "},
 		{"late", status.Error(codes.DeadlineExceeded, "context deadline exceeded"), false, exitError, "manager at h:1: no answer in time\nNo answer within 3s. Is h:1 the gRPC address"},
 		{"too large", status.Error(codes.ResourceExhausted, "larger than max"), false, exitError, "manager at h:1: larger than max\nThe manager's limits.maxPacketBytes"},
 		{"refused argument", status.Error(codes.InvalidArgument, "topic"), false, exitUsage, "manager at h:1: topic\n"},
@@ -41,7 +42,7 @@ func TestExplainCall(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := newProcess()
-			err := explainCall(tt.err, "h:1", 3*time.Second)
+			err := explainCall(tt.err, "h:1", 3*time.Second, tt.name == "wrong token")
 			code := report(p.state, newRootCommand(p.state), err, tt.interrupted)
 			if text, _ := strings.CutPrefix(p.stderr.String(), "firetower: "); code != tt.code || !strings.HasPrefix(text, tt.text) {
 				t.Errorf("exit code %d: %s\nwant %d: %s", code, text, tt.code, tt.text)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // run runs the command that g.args name and returns the exit code. The first
@@ -84,7 +86,8 @@ gateway it is connected.
   firetower publish room-1 '"hello"'   publish to it
 
 ` + exitCodesText,
-		Args:          cobra.NoArgs,
+		Version:       readBuildInfo().String(),
+		Args:          knownCommand,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -93,6 +96,10 @@ gateway it is connected.
 	root.SetIn(g.stdin)
 	root.SetOut(g.stdout)
 	root.SetErr(g.stderr)
+	root.SetFlagErrorFunc(explainFlag)
+	root.SuggestionsMinimumDistance = suggestionDistance
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().Bool("version", false, "print what this binary was built from") // cobra acts on it
 	root.AddGroup(
 		&cobra.Group{ID: groupServices, Title: "Services:"},
 		&cobra.Group{ID: groupClients, Title: "Talking to a running Firetower:"},
@@ -120,6 +127,12 @@ gateway it is connected.
 		member.cmd.GroupID = member.group
 		root.AddCommand(member.cmd)
 	}
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Args = knownTopic
+		}
+	}
 	return root
 }
 
@@ -132,20 +145,65 @@ const (
 // parent makes cmd a command that only holds others: alone it shows its help,
 // and a subcommand that it does not have is a mistake in the call.
 func parent(cmd *cobra.Command, children ...*cobra.Command) *cobra.Command {
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		msg := fmt.Sprintf("unknown command %q", args[0])
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			msg += ", did you mean " + strings.Join(near, " or ") + "?"
-		}
-		return errors.New(msg)
-	}
-	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = knownCommand
+	cmd.SuggestionsMinimumDistance = suggestionDistance
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	cmd.AddCommand(children...)
 	return cmd
+}
+
+// suggestionDistance is how many letters a command's name may be off to be
+// suggested.
+const suggestionDistance = 2
+
+// knownCommand refuses the arguments of a command that only holds others: what
+// comes here is none of them.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return unknown("command", cmd, args[0])
+}
+
+// knownTopic refuses help for what does not exist.
+func knownTopic(cmd *cobra.Command, args []string) error {
+	found, rest, err := cmd.Root().Find(args)
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	return unknown("help topic", found, rest[0])
+}
+
+// unknown is the error for a name that is not below cmd.
+func unknown(what string, cmd *cobra.Command, name string) error {
+	msg := fmt.Sprintf("unknown %s %q", what, name)
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		msg += ", did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return errors.New(msg)
+}
+
+// explainFlag says what a flag takes in place of what the parser of its value
+// had to say.
+func explainFlag(_ *cobra.Command, err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	var want string
+	switch kind := invalid.GetFlag().Value.Type(); {
+	case errors.Is(err, strconv.ErrRange) && !strings.HasPrefix(invalid.GetValue(), "-"):
+		want = "a smaller number"
+	case strings.HasPrefix(kind, "uint"):
+		want = "a whole number that is not negative"
+	case strings.HasPrefix(kind, "int"):
+		want = "a whole number"
+	case kind == "duration":
+		want = `a duration such as "30s", "250ms" or "1m30s"`
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s: want %s, got %q", invalid.GetFlag().Name, want, invalid.GetValue())
 }
 
 // newExitCodesTopic is `firetower help exit-codes`.

@@ -26,7 +26,7 @@ grpc.address of a gateway's configuration have no effect here.
 ` + stopText,
 		Example: `  firetower serve
   firetower serve --listen :9999 --config fireTower.toml --manager-config topicmanage.toml`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	s := newSettings(g, cmd)
 	s.fileFlag("config", config.ServiceGateway)

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"firetower/config"
 	"firetower/core/client"
+	"firetower/core/protocol"
 )
 
 // get fetches a page of a service.
@@ -160,6 +163,10 @@ func TestManagerAndGatewayApart(t *testing.T) {
 	if code := auth.run(t); code != exitError || !strings.HasSuffix(auth.stderr.String(), "\nGive the manager's token with --token-file FILE or FIRETOWER_LINK_TOKEN.\n") {
 		t.Errorf("publish without a token: exit code %d: %s", code, auth.stderr)
 	}
+	other := newProcess("publish", "room", `"hi"`, "--manager-grpc", m.GRPC).withEnv("FIRETOWER_LINK_TOKEN=hunter3")
+	if code := other.run(t); code != exitError || !strings.Contains(other.stderr.String(), ": authorization: the token given is not this manager's\nThe token that was sent, ") {
+		t.Errorf("publish with another token: exit code %d: %s", code, other.stderr)
+	}
 	ask := func(args ...string) string {
 		t.Helper()
 		p := newProcess(append(args, "--manager-grpc", m.GRPC, "--token-file", "token")...).withFiles(files)
@@ -189,9 +196,9 @@ func TestManagerAndGatewayApart(t *testing.T) {
 		t.Errorf("publish: %s", got)
 	}
 	for args, want := range map[string]string{
-		"kick --user nobody":              "told 2 gateways: user nobody is disconnected\n",
-		"kick --topic none":               "told 2 gateways: everybody is unsubscribed from none\n",
-		"kick --topic none --user nobody": "told 2 gateways: user nobody is unsubscribed from none\n",
+		"kick --user nobody":              "told 2 gateways to disconnect user nobody\n",
+		"kick --topic none":               "told 2 gateways to unsubscribe everybody from none\n",
+		"kick --topic none --user nobody": "told 2 gateways to unsubscribe user nobody from none\n",
 		"kick --topic none --json":        "{\n  \"gateways\": 2\n}\n",
 	} {
 		if got := ask(strings.Fields(args)...); got != want {
@@ -200,6 +207,85 @@ func TestManagerAndGatewayApart(t *testing.T) {
 	}
 	for _, sub := range subs {
 		sub.stdout.awaitText(t, "\"hi\"\n")
+	}
+}
+
+// A subscription that a kick has ended is told of, and the last one ends subscribe.
+func TestKickEndsSubscribe(t *testing.T) {
+	t.Parallel()
+	at := startService(t, newProcess(append([]string{"serve"}, anyPorts("serve")...)...))
+	p := newProcess("subscribe", "room-1", "room-2", "--url", "ws://"+at.Listen+"/ws")
+	p.start()
+	kick := func(topic, told string) {
+		t.Helper()
+		awaitSubscribers(t, at.GRPC, topic, 1)
+		if code, stdout, stderr := cli(t, "kick", "--topic", topic, "--manager-grpc", at.GRPC); code != exitOK {
+			t.Fatalf("kick: exit code %d: %s%s", code, stdout, stderr)
+		}
+		p.stderr.awaitText(t, told)
+	}
+	kick("room-1", "firetower subscribe: unsubscribed from room-1 by the server\n")
+	if code, stdout, stderr := cli(t, "publish", "room-2", "still here", "--manager-grpc", at.GRPC); code != exitOK {
+		t.Errorf("publish: exit code %d: %s%s", code, stdout, stderr)
+	}
+	p.stdout.awaitText(t, "room-2\tstill here\n")
+	kick("room-2", "unsubscribed from room-2 by the server\nfiretower subscribe: no topic is left\n")
+	if code := p.wait(t); code != exitError {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+}
+
+// What a gateway answers instead of the upgrade has a hint of its own.
+func TestSubscribeIsNotLetIn(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[int]string{
+		http.StatusUnauthorized:       "\nThe gateway wants to know who asks: tell it with --header NAME:VALUE.\n",
+		http.StatusForbidden:          "\nThe gateway refuses this origin, see gateway.origins.\n",
+		http.StatusNotFound:           "\nThe path is gateway.path (default /ws).\n",
+		http.StatusServiceUnavailable: "\nThe gateway is stopping, or full: see limits.maxConnections.\n",
+		http.StatusTeapot:             "bad handshake\n",
+	} {
+		t.Run(http.StatusText(answer), func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(answer) }))
+			defer server.Close()
+			code, _, stderr := cli(t, "subscribe", "a", "--url", "ws"+strings.TrimPrefix(server.URL, "http"))
+			if code != exitError || !strings.HasSuffix(stderr, want) || strings.Count(stderr, "\n") != strings.Count(want, "\n") {
+				t.Errorf("exit code %d: %s\nwant it to end with %s", code, stderr, want)
+			}
+		})
+	}
+	t.Run("no answer", func(t *testing.T) {
+		t.Parallel()
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		code, _, stderr := cli(t, "subscribe", "a", "--timeout", "50ms", "--url", "ws://"+silent.Addr().String()+"/ws")
+		if code != exitError || !strings.Contains(stderr, "\nIs a gateway running there? ") {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+	})
+}
+
+func TestUnconfirmedSubscriptionIsExplained(t *testing.T) {
+	t.Parallel()
+	const hint = "The gateway answers, but did not confirm the subscription: is its manager running? Ask its /readyz.\n"
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"no answer", fmt.Errorf("client: %w", context.DeadlineExceeded), hint},
+		{"not just now", &client.RequestError{Op: "subscribe", Topic: "a", Code: protocol.CodeUnavailable}, hint},
+		{"for good", &client.RequestError{Op: "subscribe", Topic: "a", Code: protocol.CodeForbidden}, `subscribe "a": forbidden` + "\n"},
+	} {
+		p := newProcess()
+		code := report(p.state, newRootCommand(p.state), explainSubscribe(tt.err), false)
+		if code != exitError || !strings.HasSuffix(p.stderr.String(), tt.want) {
+			t.Errorf("%s: exit code %d: %s", tt.name, code, p.stderr)
+		}
 	}
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,7 @@ import (
 
 	"firetower/config"
 	"firetower/core/client"
+	"firetower/core/protocol"
 )
 
 // subscribeFlags are those of subscribe.
@@ -39,7 +42,8 @@ func newSubscribeCommand(g *globalState) *cobra.Command {
 		Long: `Subscribe connects to a gateway as any client does and prints what is published
 to the topics, a line for each message; of several topics, the line begins with
 the topic and a tab. It reconnects when the connection is lost, says so on
-standard error, and ends with the first signal.`,
+standard error, and ends with the first signal, or when the gateway has ended
+the subscription of every topic ('firetower kick').`,
 		Example: `  firetower subscribe room-1
   firetower subscribe room-1 room-2 --json | jq .data`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -94,9 +98,17 @@ func parseHeaders(pairs []string) (http.Header, error) {
 		if name = strings.TrimSpace(name); !ok || name == "" || strings.ContainsAny(pair, "\r\n") {
 			return nil, usagef("--header %q: want NAME:VALUE", pair)
 		}
+		if reserved := http.CanonicalHeaderKey(name); slices.Contains(reservedHeaders, reserved) {
+			return nil, usagef("--header %q: %s is part of the upgrade itself, which subscribe makes", pair, reserved)
+		}
 		h.Add(name, strings.TrimSpace(value))
 	}
 	return h, nil
+}
+
+// reservedHeaders are those of a WebSocket handshake (RFC 6455 section 4.1).
+var reservedHeaders = []string{
+	"Connection", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol", "Sec-Websocket-Version", "Upgrade",
 }
 
 // gatewayURL is where clients on this machine reach a gateway that listens on
@@ -130,7 +142,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 // point in going on.
 func subscribe(ctx context.Context, g *globalState, f subscribeFlags, header http.Header, topics []string) error {
 	// The client calls the printer from one goroutine, messages and events alike.
-	p := &printer{g: g, f: f, several: len(topics) > 1, end: make(chan error, 1)}
+	p := &printer{g: g, f: f, several: len(topics) > 1, left: len(topics), end: make(chan error, 1)}
 	opts := client.DefaultOptions()
 	opts.URL, opts.Header, opts.OnEvent = f.url, header, p.event
 
@@ -141,8 +153,7 @@ func subscribe(ctx context.Context, g *globalState, f subscribeFlags, header htt
 		if ctx.Err() != nil {
 			return nil
 		}
-		return withHint(fmt.Errorf("gateway at %s: %w", f.url, err),
-			"Is a gateway running there? Start one with 'firetower serve' or 'firetower gateway', or name another with --url.")
+		return explainDial(fmt.Errorf("gateway at %s: %w", f.url, err))
 	}
 	err = c.SubscribeMany(first, topics, p.message)
 	if err == nil {
@@ -154,9 +165,48 @@ func subscribe(ctx context.Context, g *globalState, f subscribeFlags, header htt
 		}
 	} else if ctx.Err() != nil {
 		err = nil // a signal ends subscribe, however far it is
+	} else {
+		err = explainSubscribe(err)
 	}
 	return errors.Join(err, c.Close())
 }
+
+// explainDial says what to do about a gateway that cannot be reached or does not
+// let this client in.
+func explainDial(err error) error {
+	if refused, ok := errors.AsType[*client.HandshakeError](err); ok {
+		switch refused.Status {
+		case http.StatusUnauthorized:
+			return withHint(err, "The gateway wants to know who asks: tell it with --header NAME:VALUE.")
+		case http.StatusForbidden:
+			return withHint(err, "The gateway refuses this origin, see gateway.origins.")
+		case http.StatusNotFound:
+			return withHint(err, "The path is gateway.path (default /ws).")
+		case http.StatusServiceUnavailable:
+			return withHint(err, "The gateway is stopping, or full: see limits.maxConnections.")
+		default:
+			return err
+		}
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	if ok && op.Op == "dial" || ok && op.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return withHint(err, "Is a gateway running there? Start one with 'firetower serve' or 'firetower gateway', or name another with --url.")
+	}
+	return err
+}
+
+// explainSubscribe says what to do about a subscription that a gateway which
+// answers has not confirmed.
+func explainSubscribe(err error) error {
+	refused, ok := errors.AsType[*client.RequestError](err)
+	if ok && refused.Code == protocol.CodeUnavailable || errors.Is(err, context.DeadlineExceeded) {
+		return withHint(err, "The gateway answers, but did not confirm the subscription: is its manager running? Ask its /readyz.")
+	}
+	return err
+}
+
+// errNoTopicLeft ends a subscribe that would wait for nothing.
+var errNoTopicLeft = errors.New("no topic is left")
 
 // printer writes messages and events.
 type printer struct {
@@ -165,6 +215,8 @@ type printer struct {
 	several bool
 	printed uint64
 	ended   bool
+	// left counts the topics that are still subscribed to.
+	left int
 	// end takes why to stop, nil when enough messages have come; the first counts.
 	end chan error
 }
@@ -249,13 +301,21 @@ func (p *printer) jsonLine(m client.Message) []byte {
 
 // event tells of changes on standard error.
 func (p *printer) event(e client.Event) {
-	if p.f.quiet {
-		return
-	}
+	last := false
 	switch e.Kind {
 	case client.EventConnected, client.EventClosed:
+		return
+	case client.EventUnsubscribed, client.EventSubscriptionLost:
+		p.left -= len(e.Topics)
+		last = p.left <= 0
 	default:
-		// Nobody reads standard error any more: the messages still matter.
+	}
+	if !p.f.quiet {
+		// When nobody reads standard error any more, the messages still matter.
 		_, _ = io.WriteString(p.g.stderr, "firetower subscribe: "+e.String()+"\n")
+	}
+	if last && !p.ended {
+		p.ended = true
+		p.end <- errNoTopicLeft
 	}
 }

@@ -17,7 +17,7 @@ func newTopicsCommand(g *globalState) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "topics",
 		Short: "List topics by subscribers",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	c := newManagerClient(g, cmd)
 	cmd.Flags().Uint32Var(&limit, "limit", 20, "how many to list, those with the most subscribers first")

@@ -126,7 +126,7 @@ func (d *decoder) table(prefix string, t map[string]any) {
 			continue
 		}
 		known := append(names(scenarioKeys), "slow", "fault", "gateway", "manager")
-		d.fail(full, "unknown key"+didYouMean(full, known))
+		d.fail(full, "unknown key"+DidYouMean(full, known))
 	}
 }
 
@@ -175,7 +175,7 @@ func decodeEntries[T any](d *decoder, name string, v any, keys []key[T], def fun
 			full := at + "." + field
 			k, ok := find(keys, field)
 			if !ok {
-				d.fail(full, "unknown key"+didYouMean(field, names(keys)))
+				d.fail(full, "unknown key"+DidYouMean(field, names(keys)))
 				continue
 			}
 			if err := assign(k.at(&entry), t[field]); err != nil {

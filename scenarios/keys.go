@@ -110,7 +110,7 @@ func (s *Scenario) Set(name, text string) error {
 	}
 	k, ok := find(scenarioKeys, name)
 	if !ok {
-		return fmt.Errorf("no key %q%s", name, didYouMean(name, names(scenarioKeys)))
+		return fmt.Errorf("no key %q%s", name, DidYouMean(name, names(scenarioKeys)))
 	}
 	if err := assignText(k.at(s), text); err != nil {
 		return fmt.Errorf("%s: %w", name, err)

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// didYouMean is `, did you mean "x"?` for the candidate nearest to name, or
+// DidYouMean is `, did you mean "x"?` for the candidate nearest to name, or
 // empty when none is near enough to be a slip of the fingers.
-func didYouMean(name string, candidates []string) string {
+func DidYouMean(name string, candidates []string) string {
 	best, bestDistance := "", len(name)/3+2
 	for _, c := range candidates {
 		if d := distance(fold(name), fold(c)); d < bestDistance {

@@ -137,7 +137,7 @@ func ParseThreshold(text string) (Threshold, error) {
 	t := Threshold{Text: squeezed, Metric: squeezed[:at], Op: op}
 	var ok bool
 	if t.Kind, ok = metricKind(t.Metric); !ok {
-		return Threshold{}, fmt.Errorf("%q: no metric %q%s", text, t.Metric, didYouMean(t.Metric, Metrics()))
+		return Threshold{}, fmt.Errorf("%q: no metric %q%s", text, t.Metric, DidYouMean(t.Metric, Metrics()))
 	}
 	var err error
 	if t.Limit, err = parseLimit(squeezed[at+len(op):], t.Kind); err != nil {

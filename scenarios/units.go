@@ -82,10 +82,22 @@ func ParseRate(s string) (Rate, error) {
 	return Rate{}, fmt.Errorf(`%q is not a rate: give a number per time, as "5/s" or "300/m"`, s)
 }
 
-// String writes the rate per second.
+// String writes the rate per second, or over a longer span when that is shorter and
+// says the same: "0.5/s", and "10/m" rather than "0.16666666666666666/s".
 func (r Rate) String() string {
-	return strconv.FormatFloat(r.PerSecond, 'g', -1, 64) + "/s"
+	best := ""
+	for _, u := range rateUnits {
+		text := strconv.FormatFloat(r.PerSecond*u.span, 'g', -1, 64) + u.suffix
+		back, err := ParseRate(text)
+		if best == "" || len(text) < len(best)-shorterBy && err == nil && back == r {
+			best = text
+		}
+	}
+	return best
 }
+
+// shorterBy is how many characters a longer span must save to be preferred to seconds.
+const shorterBy = 3
 
 // MarshalText writes the form that a scenario file uses.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

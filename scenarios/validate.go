@@ -57,7 +57,7 @@ func (d *decoder) validate() {
 	d.check(s.Purpose != "", "purpose", "is missing: say in one line what the scenario asks")
 	d.between("connections", s.Connections, 1, maxConnections)
 	d.check(s.Subprotocol == V0 || s.Subprotocol == V1, "subprotocol", "must be %q or %q, got %q%s", V1, V0, s.Subprotocol,
-		didYouMean(string(s.Subprotocol), []string{string(V0), string(V1)}))
+		DidYouMean(string(s.Subprotocol), []string{string(V0), string(V1)}))
 	d.between("topics.count", s.Topics.Count, 1, maxTopics)
 	if s.Topics.Count >= 1 {
 		d.between("topics.per_connection", s.Topics.PerConnection, 1, min(s.Topics.Count, 128))
@@ -95,7 +95,7 @@ func (d *decoder) validateLoad() {
 	case ModeIdle:
 	default:
 		modes := []string{string(ModeOpen), string(ModeBurst), string(ModeInflight), string(ModeIdle)}
-		d.fail("load.mode", fmt.Sprintf("must be open, burst, inflight or idle, got %q%s", l.Mode, didYouMean(string(l.Mode), modes)))
+		d.fail("load.mode", fmt.Sprintf("must be open, burst, inflight or idle, got %q%s", l.Mode, DidYouMean(string(l.Mode), modes)))
 	}
 	// A key that the mode does not use would be parsed and ignored.
 	d.check(l.Burst == 0 || l.Mode == ModeBurst, "load.burst", "is for load.mode = \"burst\" alone")
@@ -115,7 +115,7 @@ func (d *decoder) validateLoad() {
 func (d *decoder) validateSlow() {
 	for i, g := range d.s.Slow {
 		at := fmt.Sprintf("slow[%d].", i)
-		d.check(g.Kind == SlowNeverReads, at+"kind", "must be %q, got %q%s", SlowNeverReads, g.Kind, didYouMean(string(g.Kind), []string{string(SlowNeverReads)}))
+		d.check(g.Kind == SlowNeverReads, at+"kind", "must be %q, got %q%s", SlowNeverReads, g.Kind, DidYouMean(string(g.Kind), []string{string(SlowNeverReads)}))
 		d.check(g.Count >= 1, at+"count", "must be at least 1, got %d", g.Count)
 		d.check(g.ReceiveBuffer >= 0 && g.ReceiveBuffer <= 64<<20, at+"receive_buffer", "must be at most 64MiB, got %v", g.ReceiveBuffer)
 	}
@@ -126,7 +126,7 @@ func (d *decoder) validateFaults() {
 	d.check(len(d.s.Faults) == 0 || d.s.Load.Mode == ModeOpen, "fault", "needs load.mode = \"open\": a closed loop stops with the server, and so hides the fault")
 	for i, f := range d.s.Faults {
 		at := fmt.Sprintf("fault[%d].", i)
-		d.check(f.Kind == FaultManagerRestart, at+"kind", "must be %q, got %q%s", FaultManagerRestart, f.Kind, didYouMean(string(f.Kind), []string{string(FaultManagerRestart)}))
+		d.check(f.Kind == FaultManagerRestart, at+"kind", "must be %q, got %q%s", FaultManagerRestart, f.Kind, DidYouMean(string(f.Kind), []string{string(FaultManagerRestart)}))
 		d.check(f.Recover.Duration > 0, at+"recover", "must be above 0s")
 		d.check(f.At.Duration+f.Hold.Duration < d.s.Phases.Measure.Duration, at+"at", "the fault would end at %v, after the measured %v", Duration{f.At.Duration + f.Hold.Duration}, d.s.Phases.Measure)
 		if i > 0 {

@@ -12,6 +12,9 @@ import (
 // ErrSchema says that a document is not of the format that this build reads.
 var ErrSchema = errors.New("not a result document of this version")
 
+// ErrNoResult says that a file is no result document at all.
+var ErrNoResult = errors.New("is not a result document")
+
 // maxDocument bounds the result documents that are read.
 const maxDocument = 256 << 20
 
@@ -72,8 +75,8 @@ func Read(path string) (*Result, error) {
 	var head struct {
 		Schema string `json:"schema"`
 	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", path, ErrSchema, err)
+	if err := json.Unmarshal(data, &head); err != nil || head.Schema == "" {
+		return nil, fmt.Errorf("%s: %w", path, ErrNoResult)
 	}
 	if head.Schema != Schema {
 		return nil, fmt.Errorf("%s: %w: schema is %q, this build reads %q", path, ErrSchema, head.Schema, Schema)

@@ -66,6 +66,21 @@ func PointLatest(root, dir string) error {
 	return nil
 }
 
+// Locate is the folder or file that path stands for: itself, or the latest run below
+// it when it is a folder of runs.
+func Locate(path string) string {
+	for _, name := range []string{ResultFile, VersusFile} {
+		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
+			return path
+		}
+	}
+	latest := filepath.Join(path, LatestLink)
+	if info, err := os.Stat(latest); err != nil || !info.IsDir() {
+		return path
+	}
+	return latest
+}
+
 // Write puts the result and all that is made from it into dir: result.json,
 // latency.hlog, summary.txt, report.html and scenario.toml. It writes as much as it
 // can and joins the errors, since a report without its page is better than none.

@@ -36,6 +36,7 @@ type pageData struct {
 	R           *Result
 	Style       template.CSS
 	Subject     string
+	Busy        string
 	Headline    string
 	When        string
 	Tiles       []tile
@@ -67,7 +68,7 @@ func (r *Result) HTML() ([]byte, error) {
 	}
 	d := pageData{
 		R: r, Style: template.CSS(pageStyle), // our own file
-		Subject: strings.TrimSpace(r.subject()), Headline: r.Headline(),
+		Subject: strings.TrimSpace(r.subject()), Busy: r.busy(), Headline: r.Headline(),
 		When:      r.Started.UTC().Format("2006-01-02 15:04:05 UTC") + ", " + seconds(float64(r.Ended.Sub(r.Started).Milliseconds())),
 		Tiles:     r.tiles(),
 		Resources: r.resources(),
@@ -192,10 +193,6 @@ func (r *Result) processTable() table {
 
 func (r *Result) environmentFacts() []fact {
 	e := r.Environment
-	commit := e.Commit
-	if e.Modified {
-		commit += " with changes"
-	}
 	facts := []fact{
 		{"machine", fmt.Sprintf("%s, %d CPUs, %s, %s", e.CPU, e.CPUs, byteSize(float64(e.Memory)), e.Hostname)},
 		{"system", strings.TrimSpace(e.OS + "/" + e.Arch + " " + e.Kernel)},
@@ -204,10 +201,15 @@ func (r *Result) environmentFacts() []fact {
 		{"cgroup", "cpu " + e.CgroupCPU + ", memory " + e.CgroupMem},
 		{"open files", commas(int64(min(e.OpenFiles, 1<<62))) + " for a process"},
 		{"go", fmt.Sprintf("%s, GOMAXPROCS %d, GOGC %s, GOMEMLIMIT %s", e.GoVersion, e.GOMAXPROCS, e.GOGC, e.GOMEMLIMIT)},
-		{"commit", commit},
-		{"binary", clip(e.Binary, 16)},
-		{"CPU pressure before", e.PressureBefore},
 	}
+	if e.Commit != "" {
+		commit := e.Commit
+		if e.Modified {
+			commit += " with changes"
+		}
+		facts = append(facts, fact{"commit", commit})
+	}
+	facts = append(facts, fact{"binary", clip(e.Binary, 16)}, fact{"CPU pressure before", e.PressureBefore})
 	for _, k := range slices.Sorted(maps.Keys(e.Sysctl)) {
 		facts = append(facts, fact{k, e.Sysctl[k]})
 	}

@@ -54,6 +54,85 @@ func TestSummaryFitsATerminalAndBeginsWithTheVerdict(t *testing.T) {
 	}
 }
 
+// What decides stands at the top: the thresholds that failed, and what to do about a
+// verdict that the machine is to blame for.
+func TestSummarySaysFirstWhatToDo(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*reports.Result)
+		want   string // empty: the machine is not to blame
+	}{
+		{"idle", func(*reports.Result) {}, ""},
+		{"CPU pressure", func(r *reports.Result) {
+			r.Checks = append(r.Checks, reports.Check{Name: reports.CheckCPUPressure, Status: reports.CheckOK, Value: "67 %"})
+		}, "CPU pressure 67 %"},
+		{"little CPU pressure", func(r *reports.Result) {
+			r.Checks = append(r.Checks, reports.Check{Name: reports.CheckCPUPressure, Status: reports.CheckOK, Value: "17 %"})
+		}, ""},
+		{"CPU pressure unknown", func(r *reports.Result) {
+			r.Checks = append(r.Checks, reports.Check{Name: reports.CheckCPUPressure, Status: reports.CheckSkipped, Value: "unknown"})
+		}, ""},
+		{"machine busy", func(r *reports.Result) {
+			r.Checks = append(r.Checks, reports.Check{Name: reports.CheckMachineBusy, Status: reports.CheckDegraded, Value: "98 % of 2 CPUs"})
+		}, "machine busy 98 % of 2 CPUs"},
+		{"before the start", func(r *reports.Result) {
+			r.Environment.PressureBefore = "some avg10=65.51 avg60=47.79 avg300=42.94 total=1719241806"
+		}, "66 % before the start"},
+		{"valid all the same", func(r *reports.Result) {
+			r.Verdict, r.Reasons = reports.Valid, nil
+			r.Environment.PressureBefore = "some avg10=65.51 avg60=47.79 avg300=42.94 total=1719241806"
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := sample(t)
+			tt.change(r)
+			text := r.Summary("")
+			if lines := strings.Split(text, "\n"); !strings.HasPrefix(lines[1], "           thresholds failed: lost==0 is 1; ") {
+				t.Errorf("the second line is %q", lines[1])
+			}
+			page, err := r.HTML()
+			if err != nil {
+				t.Fatal(err)
+			}
+			line := "the machine was busy (" + tt.want + "): run again when it is idle"
+			if tt.want == "" {
+				line = "the machine was busy"
+			}
+			if in := strings.Contains(text, line); in != (tt.want != "") {
+				t.Errorf("%q is there: %v\n%s", line, in, text)
+			}
+			if in := bytes.Contains(page, []byte(line)); in != (tt.want != "") {
+				t.Errorf("%q is in the page: %v", line, in)
+			}
+		})
+	}
+}
+
+func TestVerdictLineHasTheReason(t *testing.T) {
+	t.Parallel()
+	r := sample(t)
+	r.Verdict, r.Reasons = reports.Invalid, []string{"publish lag p99: 90 ms, limit at most 2 ms", "b", "c"}
+	if want := "INVALID: sample on firetower, 2 of 3 thresholds failed: publish lag p99: 90 ms, limit at most 2 ms (and 2 more)"; r.VerdictLine() != want {
+		t.Errorf("got %q, want %q", r.VerdictLine(), want)
+	}
+	r.Verdict, r.Reasons = reports.Valid, nil
+	if r.VerdictLine() != r.Headline() {
+		t.Errorf("got %q", r.VerdictLine())
+	}
+}
+
+func TestPageHasNoCommitThatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	r := sample(t)
+	r.Environment.Commit = ""
+	page, err := r.HTML()
+	if err != nil || bytes.Contains(page, []byte("<dt>commit</dt>")) {
+		t.Errorf("the page has a commit (%v)", err)
+	}
+}
+
 func TestPageAsksForNothingAndHoldsTheDocument(t *testing.T) {
 	t.Parallel()
 	page, err := sample(t).HTML()

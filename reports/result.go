@@ -255,6 +255,12 @@ const (
 	CheckSkipped CheckStatus = "skipped"
 )
 
+// The names of the self-checks that tell of a busy machine.
+const (
+	CheckMachineBusy = "machine busy"
+	CheckCPUPressure = "CPU pressure"
+)
+
 // Check is one self-check of the harness, with its limit.
 type Check struct {
 	Name   string      `json:"name"`

@@ -143,8 +143,9 @@ func TestReadRefuses(t *testing.T) {
 	}
 	tests := []struct{ name, doc, want string }{
 		{"another version", swap("firetower.run/v1", "firetower.run/v2"), `schema is "firetower.run/v2"`},
-		{"no schema", `{"verdict":"valid"}`, `schema is ""`},
-		{"no JSON", "hello", "invalid character"},
+		{"no schema", `{"verdict":"valid"}`, "is not a result document"},
+		{"no JSON", "hello", "is not a result document"},
+		{"cut short", string(good[:len(good)/2]), "is not a result document"},
 		{"a ledger that does not balance", swap(`"expected": 4001`, `"expected": 4002`), "expected 4002 is not received 4000 + lost 1"},
 		{"a publisher that does not balance", swap(`"sent": 41`, `"sent": 40`), "planned 41 is not sent 40"},
 		{"an unknown verdict", swap(`"verdict": "degraded"`, `"verdict": "fine"`), `verdict: "fine" is none`},
@@ -166,6 +167,28 @@ func TestReadRefuses(t *testing.T) {
 	}
 	if _, err := reports.Read(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder without a result gave %v", err)
+	}
+}
+
+func TestLocateFollowsLatest(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if got := reports.Locate(root); got != root {
+		t.Errorf("a folder without runs stands for %s", got)
+	}
+	dir := mkdir(t, root, "one")
+	if err := reports.Write(dir, sample(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := reports.PointLatest(root, dir); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		root: filepath.Join(root, reports.LatestLink), dir: dir, filepath.Join(dir, reports.ResultFile): filepath.Join(dir, reports.ResultFile),
+	} {
+		if got := reports.Locate(path); got != want {
+			t.Errorf("%s stands for %s, want %s", path, got, want)
+		}
 	}
 }
 

@@ -13,6 +13,9 @@ const summaryLines = 25
 // dir is where the report lies, empty when it is nowhere.
 func (r *Result) Summary(dir string) string {
 	lines := []string{r.Headline()}
+	if text := r.missed(); text != "" {
+		lines = append(lines, clip("           "+text, lineWidth))
+	}
 	for i, reason := range r.Reasons {
 		if i == 3 {
 			lines = append(lines, fmt.Sprintf("           and %d more, see the report", len(r.Reasons)-i))
@@ -20,12 +23,18 @@ func (r *Result) Summary(dir string) string {
 		}
 		lines = append(lines, "           "+reason)
 	}
+	if text := r.busy(); text != "" {
+		lines = append(lines, "           "+text)
+	}
 	lines = append(lines, r.subject(), "")
 	if r.Delivery.Count > 0 || r.Expected > 0 {
 		lines = append(lines, r.trafficLines()...)
 	}
 	lines = append(lines, r.costLines()...)
-	lines = append(lines, r.checkLine(), r.thresholdLine())
+	lines = append(lines, r.checkLine())
+	if r.missed() == "" {
+		lines = append(lines, fmt.Sprintf("  thresholds %d of %d held", len(r.Thresholds), len(r.Thresholds)))
+	}
 	for _, f := range r.Faults {
 		lines = append(lines, "  fault      "+f.line())
 	}
@@ -77,6 +86,18 @@ func (r *Result) Headline() string {
 		text += fmt.Sprintf(", %d of %d thresholds failed", failed, len(r.Thresholds))
 	case len(r.Thresholds) > 0:
 		text += fmt.Sprintf(", all %d thresholds held", len(r.Thresholds))
+	}
+	return text
+}
+
+// VerdictLine is the headline and, when the run is not valid, the first reason.
+func (r *Result) VerdictLine() string {
+	text := r.Headline()
+	if r.Failure == "" && len(r.Reasons) > 0 {
+		text += ": " + r.Reasons[0]
+		if more := len(r.Reasons) - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more)", more)
+		}
 	}
 	return text
 }
@@ -153,10 +174,14 @@ func (r *Result) checkLine() string {
 	if len(notes) > 0 {
 		text += " (" + strings.Join(notes, "; ") + ")"
 	}
-	return clip(text, 118)
+	return clip(text, lineWidth)
 }
 
-func (r *Result) thresholdLine() string {
+// lineWidth bounds the lines of a summary whose parts are of any length.
+const lineWidth = 118
+
+// missed lists the thresholds that failed, with their figures; empty when all held.
+func (r *Result) missed() string {
 	var failed []string
 	for _, t := range r.Thresholds {
 		if !t.OK {
@@ -164,9 +189,41 @@ func (r *Result) thresholdLine() string {
 		}
 	}
 	if len(failed) == 0 {
-		return fmt.Sprintf("  thresholds %d of %d held", len(r.Thresholds), len(r.Thresholds))
+		return ""
 	}
-	return clip("  thresholds FAILED: "+strings.Join(failed, "; "), 118)
+	return "thresholds failed: " + strings.Join(failed, "; ")
+}
+
+// What makes a machine busy, in per cent: CPU pressure in the measured phase, and in the
+// ten seconds before the start, when nothing of the run was there yet.
+const (
+	busyPressure       = 40
+	busyPressureBefore = 20
+)
+
+// busy says that the machine may be to blame for the verdict; empty when it is not.
+func (r *Result) busy() string {
+	if r.Verdict == Valid {
+		return ""
+	}
+	var signs []string
+	for _, c := range r.Checks {
+		percent := 0.0
+		if _, err := fmt.Sscanf(c.Value, "%f %%", &percent); err != nil {
+			continue // was not measured
+		}
+		if c.Name == CheckMachineBusy && c.Status != CheckOK || c.Name == CheckCPUPressure && percent >= busyPressure {
+			signs = append(signs, c.Name+" "+c.Value)
+		}
+	}
+	before := 0.0
+	if _, err := fmt.Sscanf(r.Environment.PressureBefore, "some avg10=%f", &before); err == nil && before >= busyPressureBefore {
+		signs = append(signs, fmt.Sprintf("%.0f %% before the start", before))
+	}
+	if len(signs) == 0 {
+		return ""
+	}
+	return "the machine was busy (" + strings.Join(signs, ", ") + "): run again when it is idle"
 }
 
 // is says what the threshold's figure was.

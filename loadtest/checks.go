@@ -198,7 +198,7 @@ func (e evidence) clock() reports.Check {
 
 func (e evidence) box() reports.Check {
 	total := e.to.kernel.total - e.from.kernel.total
-	c := reports.Check{Name: "machine busy", Limit: fmt.Sprintf("at most %.0f %%", boxLimit*100), Note: "a full machine queues for a core; its latency is the same for every server"}
+	c := reports.Check{Name: reports.CheckMachineBusy, Limit: fmt.Sprintf("at most %.0f %%", boxLimit*100), Note: "a full machine queues for a core; its latency is the same for every server"}
 	if total <= 0 {
 		c.Status, c.Value = reports.CheckSkipped, "unknown"
 		return c
@@ -270,7 +270,7 @@ func (e evidence) delta(name, note string, from edge, counters ...string) report
 
 func (e evidence) pressure() reports.Check {
 	took := time.Duration(e.to.at - e.from.at)
-	c := reports.Check{Name: "CPU pressure", Status: reports.CheckSkipped, Value: "unknown", Limit: "shown", Note: "share of the measured phase in which some task waited for a CPU (/proc/pressure/cpu)"}
+	c := reports.Check{Name: reports.CheckCPUPressure, Status: reports.CheckSkipped, Value: "unknown", Limit: "shown", Note: "share of the measured phase in which some task waited for a CPU (/proc/pressure/cpu)"}
 	if took > 0 && e.to.kernel.pressure > 0 {
 		c.Status = reports.CheckOK
 		c.Value = fmt.Sprintf("%.0f %%", 100*float64(e.to.kernel.pressure-e.from.kernel.pressure)/float64(took))

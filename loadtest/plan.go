@@ -204,7 +204,7 @@ func (p *Plan) notes() {
 		p.Notes = append(p.Notes, "closed loop: finds the highest throughput; its latency is not what users would see")
 	}
 	if n := p.Messages; n > 0 && n < completionSupport {
-		p.Notes = append(p.Notes, fmt.Sprintf("%d messages: the p99 of their completion needs %d to have an upper bound, and will be left out", n, completionSupport))
+		p.Notes = append(p.Notes, fmt.Sprintf("%s: the p99 of their completion needs %d to have an upper bound, and will be left out", plural(int(n), "message"), completionSupport))
 	}
 }
 
@@ -216,6 +216,14 @@ func topicPlan(s scenarios.Scenario) simulator.TopicPlan {
 	return simulator.TopicPlan{Count: s.Topics.Count, PerConn: s.Topics.PerConnection, Prefix: topicPrefix}
 }
 
+// plural is "1 topic", "2 topics".
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // String is the plan for people.
 func (p *Plan) String() string {
 	var b strings.Builder
@@ -224,10 +232,14 @@ func (p *Plan) String() string {
 	}
 	s := p.Scenario
 	fmt.Fprintf(&b, "%s on %s: %s\n", s.Name, p.Target, s.Purpose)
-	line("clients", "%d, %d topics, %d of them each, %s; %d slow by plan", s.Connections, s.Topics.Count, s.Topics.PerConnection, s.Subprotocol, s.SlowClients())
+	topics := plural(s.Topics.Count, "topic")
+	if s.Topics.Count > 1 {
+		topics += fmt.Sprintf(", %d of them each", s.Topics.PerConnection)
+	}
+	line("clients", "%d, %s, %s; %d slow by plan", s.Connections, topics, s.Subprotocol, s.SlowClients())
 	switch s.Load.Mode {
 	case scenarios.ModeOpen:
-		line("load", "%v, %s, open loop, %d publishers, %v each", s.Load.Rate, s.Load.Arrivals, s.Load.Publishers, s.Load.Payload)
+		line("load", "%v, %s, open loop, %s, %v each", s.Load.Rate, s.Load.Arrivals, plural(s.Load.Publishers, "publisher"), s.Load.Payload)
 	case scenarios.ModeBurst:
 		line("load", "%d at once every %v, open loop, %v each", s.Load.Burst, s.Load.Every, s.Load.Payload)
 	case scenarios.ModeInflight:
@@ -236,11 +248,11 @@ func (p *Plan) String() string {
 		line("load", "none")
 	}
 	if p.Messages > 0 {
-		line("deliveries", "%.0f/s, %d in all of %d messages; about %.1f of %d cores", p.DeliveriesPerSecond, p.Deliveries, p.Messages, p.Cores, p.Machine.CPUs)
+		line("deliveries", "%.0f/s, %d in all of %s; about %.1f of %s", p.DeliveriesPerSecond, p.Deliveries, plural(int(p.Messages), "message"), p.Cores, plural(p.Machine.CPUs, "core"))
 	}
 	line("phases", "connect %.0fs, warm-up %v, measure %v, drain at most %v; about %v in all",
 		float64(s.Connections)/s.Connect.Rate.PerSecond, s.Phases.Warmup, s.Phases.Measure, s.Phases.Drain, p.Duration.Round(time.Second))
-	line("processes", "%d of servers, %d workers with %v connections", p.Servers, len(p.Workers), p.Workers)
+	line("processes", "%d of servers, %s with %v connections", p.Servers, plural(len(p.Workers), "worker"), p.Workers)
 	line("descriptors", "%d in a server, %d in a worker, of %d", p.DescriptorsServer, p.DescriptorsWorker, p.Machine.OpenFiles)
 	line("ports", "%d from each source address, of %d", p.PortsPerSource, p.Machine.Ports)
 	line("memory", "about %v, of %v available", scenarios.Size(p.Memory>>20<<20), scenarios.Size(p.Machine.MemoryAvailable>>20<<20))

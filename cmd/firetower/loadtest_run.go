@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,10 +55,10 @@ follows.
 			if err != nil {
 				return err
 			}
-			build := readBuildInfo()
+			build := runBuild(readBuildInfo(), describedCommit)
 			options := loadtest.Options{
 				Executable: executable, Environ: g.environ, Root: out, Overrides: overrides,
-				Build: loadtest.Build{Commit: build.Commit, Modified: build.Modified},
+				Build: build,
 			}
 			r := runner{g: g, options: options, noProgress: noProgress, asJSON: asJSON}
 			if len(plans) == 1 && repeat == 1 {
@@ -72,6 +73,19 @@ follows.
 	cmd.Flags().BoolVar(&noProgress, "quiet", false, "show no progress")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result document instead of its summary")
 	return cmd
+}
+
+// describedCommit is what 'git describe --always --dirty' said of the checkout: make sets
+// it, for builds into which the toolchain writes no commit (GOFLAGS=-buildvcs=false).
+var describedCommit string
+
+// runBuild is what the result says of this binary.
+func runBuild(b buildInfo, described string) loadtest.Build {
+	if b.Commit != "" {
+		return loadtest.Build{Commit: b.Commit, Modified: b.Modified}
+	}
+	commit, modified := strings.CutSuffix(described, "-dirty")
+	return loadtest.Build{Commit: commit, Modified: modified}
 }
 
 // runner carries out runs and says what came of them.
@@ -131,7 +145,7 @@ func (r runner) versus(cmd *cobra.Command, plans []*loadtest.Plan, repeat int) e
 		},
 		After: func(result *reports.Result, _ string) {
 			if !r.noProgress {
-				fmt.Fprintf(r.g.stderr, "%s\n", result.Headline())
+				fmt.Fprintf(r.g.stderr, "%s\n", result.VerdictLine())
 			}
 		},
 	})

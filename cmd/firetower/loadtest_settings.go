@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"firetower/config"
 	"firetower/loadtest"
 	"firetower/reports"
 	"firetower/scenarios"
@@ -63,17 +64,24 @@ func targetNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDir
 func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Scenario, []reports.Override, error) {
 	s, err := o.open(ref)
 	if err != nil {
-		return s, nil, &usageError{err}
+		err = &usageError{err}
+		if errors.Is(err, scenarios.ErrUnknown) {
+			err = withHint(err, "A scenario of your own is a file whose name ends in .toml, or a path.")
+		}
+		return s, nil, err
 	}
 	var overrides []reports.Override
 	set := func(origin, key, value string) error {
 		if err := s.Set(key, value); err != nil {
+			if meant := serverKeys(key); len(meant) > 0 && !scenarioHas(key) {
+				return usagef("%s: no key %q, did you mean %s?", origin, key, strings.Join(meant, " or "))
+			}
 			return usagef("%s: %w", origin, err)
 		}
 		overrides = append(overrides, reports.Override{Key: key, Value: value, Origin: origin})
 		return nil
 	}
-	if err := o.knownVariables(); err != nil {
+	if err := o.checkVariables(); err != nil {
 		return s, nil, err
 	}
 	for _, v := range environmentKeys {
@@ -142,6 +150,24 @@ func normalRate(key, value string) string {
 	return value
 }
 
+// serverKeys are the keys of the servers' configuration that name would be one of, as
+// a scenario calls them: gateway.bucket.Num for bucket.Num.
+func serverKeys(name string) []string {
+	var out []string
+	for _, service := range []config.Service{config.ServiceGateway, config.ServiceManager} {
+		for _, k := range config.Keys(service) {
+			if strings.EqualFold(k.Path, name) {
+				out = append(out, string(service)+"."+k.Path)
+			}
+		}
+	}
+	return out
+}
+
+func scenarioHas(key string) bool {
+	return slices.ContainsFunc(scenarios.Keys(), func(k scenarios.Key) bool { return k.Name == key })
+}
+
 func (o *loadtestSettings) variable(name string) string {
 	for _, kv := range o.g.environ {
 		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
@@ -151,18 +177,54 @@ func (o *loadtestSettings) variable(name string) string {
 	return ""
 }
 
-// knownVariables refuses a variable that looks like ours and is none: a slip of the
-// fingers would otherwise measure something else than was meant.
-func (o *loadtestSettings) knownVariables() error {
-	const prefix = "FIRETOWER_LOADTEST_"
+// variablePrefix begins the variables that override a scenario.
+const variablePrefix = "FIRETOWER_LOADTEST_"
+
+// checkVariables refuses a variable that looks like ours and is none: a slip of the
+// fingers would otherwise measure something else than was meant. It tells of those that
+// the services would take from the environment, since a run does not: its document must
+// say all that it depends on.
+func (o *loadtestSettings) checkVariables() error {
+	names := make([]string, len(environmentKeys))
+	for i, v := range environmentKeys {
+		names[i] = v.variable
+	}
 	for _, kv := range o.g.environ {
-		name, _, _ := strings.Cut(kv, "=")
-		known := slices.ContainsFunc(environmentKeys, func(v struct{ variable, key string }) bool { return v.variable == name })
-		if strings.HasPrefix(name, prefix) && !known {
-			return usagef("%s: unknown variable; there are %s_RATE, _DURATION, _CONNS and _SEED", name, strings.TrimSuffix(prefix, "_"))
+		name, value, _ := strings.Cut(kv, "=")
+		if slices.Contains(names, name) || !strings.HasPrefix(name, config.EnvPrefix) {
+			continue
+		}
+		if strings.HasPrefix(name, variablePrefix) {
+			near := scenarios.DidYouMean(strings.TrimPrefix(name, variablePrefix), []string{"RATE", "DURATION", "CONNS", "SEED"})
+			return usagef("%s: unknown variable%s; there are %s", name, strings.Replace(near, `"`, `"`+variablePrefix, 1), strings.Join(names, ", "))
+		}
+		if keys, secret := serverVariable(name); len(keys) > 0 {
+			if secret {
+				value = "..."
+			}
+			fmt.Fprintf(o.g.stderr, "%s has no effect on load tests: use --set %s=%s\n", name, strings.Join(keys, " or "), value)
+			continue
+		}
+		if near := scenarios.DidYouMean(name, names); near != "" && strings.Contains(name, "LOAD") {
+			return usagef("%s: unknown variable%s", name, near)
 		}
 	}
 	return nil
+}
+
+// serverVariable are the keys of the servers' configuration that a variable sets, as a
+// scenario calls them, and whether their value is for nobody's eyes.
+func serverVariable(name string) (keys []string, secret bool) {
+	for _, service := range []config.Service{config.ServiceGateway, config.ServiceManager} {
+		for _, k := range config.Keys(service) {
+			scoped := config.EnvPrefix + strings.ToUpper(string(service)) + "_" + strings.TrimPrefix(k.Env, config.EnvPrefix)
+			if name == k.Env || name == scoped {
+				keys = append(keys, string(service)+"."+k.Path)
+				secret = secret || k.Kind == config.KindSecret
+			}
+		}
+	}
+	return keys, secret
 }
 
 // targets are the targets of a run, in the order given; without --vs there is one.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"firetower/loadtest"
 	"firetower/reports"
 	"firetower/scenarios"
 )
@@ -43,6 +45,36 @@ func TestLoadtestPlanShowsWhatOverridesWhat(t *testing.T) {
 	}
 }
 
+// What the services take from the environment, a run does not, and says so.
+func TestLoadtestTellsOfVariablesWithoutEffect(t *testing.T) {
+	t.Parallel()
+	p := newProcess("loadtest", "plan", "smoke").
+		withEnv("FIRETOWER_BUCKET_NUM=3", "FIRETOWER_MANAGER_HEARTBEAT=5s", "FIRETOWER_LINK_TOKEN=hush", "FIRETOWER_TEST_PARENT=x", "FIRETOWER_BIN=y", "HOME=/")
+	if code := p.run(t); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	want := `FIRETOWER_BUCKET_NUM has no effect on load tests: use --set gateway.bucket.Num=3
+FIRETOWER_MANAGER_HEARTBEAT has no effect on load tests: use --set manager.heartbeat=5s
+FIRETOWER_LINK_TOKEN has no effect on load tests: use --set gateway.link.token or manager.link.token=...
+`
+	if p.stderr.String() != want {
+		t.Errorf("said:\n%swant:\n%s", p.stderr, want)
+	}
+}
+
+func TestLoadtestPlanCountsOne(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := cli(t, "loadtest", "plan", "smoke", "--rate", "10/m", "--duration", "6s", "--workers", "1")
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for _, want := range []string{"1 topic, firetower.v1", "10/m, constant, open loop, 1 publisher,", "in all of 1 message;", "1 worker with"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("lacks %q:\n%s", want, stdout)
+		}
+	}
+}
+
 func TestLoadtestPlanAsTOMLIsAScenario(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := cli(t, "loadtest", "plan", "smoke", "--conns", "77", "--toml")
@@ -64,12 +96,17 @@ func TestLoadtestRefusesBeforeItStartsAnything(t *testing.T) {
 	}{
 		{"no scenario", "", "name one scenario", nil},
 		{"unknown scenario", "10k-gruop", `did you mean "10k-group"?`, nil},
+		{"a file without its ending", "mine", "whose name ends in .toml", nil},
 		{"no such file", "mine.toml", "file does not exist", nil},
 		{"a rate that is none", "smoke --rate fast", `--rate: load.rate: "fast" is not a rate`, nil},
 		{"a rate where there is none", "burst-5k --rate 5", "takes no rate", nil},
 		{"a variable that is none", "smoke", "FIRETOWER_LOADTEST_DURATION: phases.measure: \"10\" is not a duration", []string{"FIRETOWER_LOADTEST_DURATION=10"}},
-		{"a variable misspelt", "smoke", "FIRETOWER_LOADTEST_RAET: unknown variable", []string{"FIRETOWER_LOADTEST_RAET=10"}},
+		{"a variable misspelt", "smoke", `FIRETOWER_LOADTEST_RAET: unknown variable, did you mean "FIRETOWER_LOADTEST_RATE"?`, []string{"FIRETOWER_LOADTEST_RAET=10"}},
+		{"a variable far off", "smoke", "FIRETOWER_LOADTEST_FROBNICATE: unknown variable; there are FIRETOWER_LOADTEST_RATE, FIRETOWER_LOADTEST_DURATION", []string{"FIRETOWER_LOADTEST_FROBNICATE=10"}},
+		{"a variable with its prefix misspelt", "smoke", `FIRETOWER_LOADTES_RATE: unknown variable, did you mean "FIRETOWER_LOADTEST_RATE"?`, []string{"FIRETOWER_LOADTES_RATE=10"}},
 		{"an unknown key", "smoke --set load.rat=5/s", `no key "load.rat", did you mean "load.rate"?`, nil},
+		{"a key of a server", "smoke --set bucket.Num=8", `--set: no key "bucket.Num", did you mean gateway.bucket.Num?`, nil},
+		{"a key of both servers", "smoke --set heartbeat=8s", `no key "heartbeat", did you mean gateway.heartbeat or manager.heartbeat?`, nil},
 		{"a pair that is none", "smoke --set load.rate", "write KEY=VALUE", nil},
 		{"an unknown server key", "smoke --set gateway.bucket.Nmu=5", "bucket.Nmu", nil},
 		{"an unknown threshold", "smoke --threshold delivry.p99<1s", "did you mean", nil},
@@ -145,6 +182,24 @@ func TestLoadtestThresholdDecidesTheExitCode(t *testing.T) {
 	}
 }
 
+func TestRunBuild(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		build     buildInfo
+		described string
+		want      loadtest.Build
+	}{
+		{buildInfo{Commit: "abc", Modified: true}, "def", loadtest.Build{Commit: "abc", Modified: true}},
+		{buildInfo{}, "def", loadtest.Build{Commit: "def"}},
+		{buildInfo{}, "def-dirty", loadtest.Build{Commit: "def", Modified: true}},
+		{buildInfo{}, "", loadtest.Build{}},
+	} {
+		if got := runBuild(tt.build, tt.described); got != tt.want {
+			t.Errorf("%+v, %q gave %+v, want %+v", tt.build, tt.described, got, tt.want)
+		}
+	}
+}
+
 func TestReportOfNothing(t *testing.T) {
 	t.Parallel()
 	code, _, stderr := cli(t, "report", "show", filepath.Join(t.TempDir(), "none"))
@@ -158,6 +213,44 @@ func TestReportOfNothing(t *testing.T) {
 	code, _, stderr = cli(t, "report", "compare", bad, bad)
 	if code != exitUsage || !strings.Contains(stderr, `schema is "firetower.run/v9"`) {
 		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestReportRefuses(t *testing.T) {
+	t.Parallel()
+	readme := filepath.Join(t.TempDir(), "README.md")
+	if err := os.WriteFile(readme, []byte("# Read me\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"show", readme}, "README.md: is not a result document\nName a run's folder below reports/runs, or its result.json."},
+		{[]string{"show", "a", "b"}, `unexpected argument "b"`},
+		{[]string{"compare", "a"}, "want two runs, BASE and NEW, got 1"},
+	} {
+		if code, _, stderr := cli(t, append([]string{"report"}, tt.args...)...); code != exitUsage || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%v: exit code %d: %s", tt.args, code, stderr)
+		}
+	}
+}
+
+// A folder of runs stands for the latest one below it.
+func TestReportShowOfAFolderOfRuns(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	dir, err := reports.CreateFolder(root, "smoke-vs", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &reports.Versus{Schema: reports.VersusSchema, Scenario: "smoke", Targets: []string{"firetower", "floor"}, Repeat: 1, Subprotocol: "firetower.v0", Loop: "open"}
+	if err := errors.Join(reports.WriteVersus(dir, v), reports.PointLatest(root, dir)); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := cli(t, "report", "show", root)
+	if code != exitOK || !strings.HasPrefix(stdout, "smoke: firetower, floor in turn") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 }
 

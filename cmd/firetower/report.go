@@ -29,12 +29,16 @@ func newReportShowCommand(g *globalState) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [FOLDER | result.json]",
 		Short: "Print the summary of a run, of the latest one when none is named",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Print the summary of a run or of a comparison: of its folder, of its result.json,
+or of the latest one in a folder of runs. Without an argument it is the latest
+below reports/runs.`,
+		Args: maxArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			path := latestRun
 			if len(args) == 1 {
 				path = args[0]
 			}
+			path = reports.Locate(path)
 			if _, err := os.Stat(filepath.Join(path, reports.VersusFile)); err == nil && render == "" {
 				return showVersus(g, path, asJSON)
 			}
@@ -84,6 +88,8 @@ func readError(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return withHint(&usageError{err}, "Name a run's folder below reports/runs, or make one: firetower loadtest run smoke")
+	case errors.Is(err, reports.ErrNoResult):
+		return withHint(&usageError{err}, "Name a run's folder below reports/runs, or its %s.", reports.ResultFile)
 	case errors.Is(err, reports.ErrSchema):
 		return withHint(&usageError{err}, "It was written by another version; 'firetower loadtest run' writes %s", reports.Schema)
 	default:
@@ -103,7 +109,12 @@ them joined by commas, or the folder of a repeated run or of a comparison with
 
 Runs of different scenarios are refused, since their figures answer different
 questions; --force puts them beside each other all the same and says so.`,
-		Args: cobra.ExactArgs(2),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("want two runs, BASE and NEW, got %d", len(args))
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			base, err := reports.ReadGroup(args[0])
 			if err != nil {

@@ -20,6 +20,9 @@ BIN       := $(CURDIR)/.bin
 TMP       := $(CURDIR)/.tmp
 FIRETOWER := $(BIN)/firetower
 
+# The commit of the checkout, "-dirty" behind it when there are changes; empty without git.
+COMMIT = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+
 # What the targets take from the command line; empty means the scenario's or the tool's own.
 SCENARIO  ?=
 RATE      ?=
@@ -48,7 +51,7 @@ help:
 ## build: build the one binary, .bin/firetower
 .PHONY: build
 build: need-go
-	@$(GO) build -trimpath -o $(FIRETOWER) ./cmd/firetower
+	@$(GO) build -trimpath -ldflags '-X main.describedCommit=$(COMMIT)' -o $(FIRETOWER) ./cmd/firetower
 
 ## test: go vet, then every test with the race detector (PKG=./core/... TESTFLAGS=-short)
 .PHONY: test

@@ -177,11 +177,8 @@ func (t *FireTower) leaveAll() {
 func (t *FireTower) serveUnsubscribe(req *protocol.Request) {
 	results := make([]protocol.TopicResult, len(req.Topics))
 	for i, name := range req.Topics {
-		t.subMu.Lock()
-		sub := t.subs.get(name)
-		t.subMu.Unlock()
 		results[i] = failure(name, protocol.CodeNotSubscribed)
-		if sub != nil && t.leave(sub) {
+		if t.UnSubscribe(name) {
 			results[i] = protocol.TopicResult{Topic: name}
 		}
 	}
@@ -262,10 +259,15 @@ func (e *SubscribeError) Error() string {
 
 // UnSubscribe ends the client's subscription of a topic and tells whether there was one.
 func (t *FireTower) UnSubscribe(topic string) bool {
-	t.subMu.Lock()
-	sub := t.subs.get(topic)
-	t.subMu.Unlock()
+	sub := t.subscriptionOf(topic)
 	return sub != nil && t.leave(sub)
+}
+
+// subscriptionOf returns the connection's subscription of a topic, or nil.
+func (t *FireTower) subscriptionOf(topic string) *subscription {
+	t.subMu.Lock()
+	defer t.subMu.Unlock()
+	return t.subs.get(topic)
 }
 
 // Topics lists what the connection subscribes to, in no order.

@@ -222,10 +222,7 @@ func (m *TowerManager) OfflineTopic(topicName string) int {
 func (m *TowerManager) OfflineTopicByUserID(topicName, userID string) int {
 	n := 0
 	for _, t := range m.ofUser(userID) {
-		t.subMu.Lock()
-		sub := t.subs.get(topicName)
-		t.subMu.Unlock()
-		if sub != nil {
+		if sub := t.subscriptionOf(topicName); sub != nil {
 			t.removeBySystem(sub)
 			n++
 		}

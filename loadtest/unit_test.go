@@ -384,7 +384,7 @@ func TestThresholdWithoutAFigureHasFailed(t *testing.T) {
 func TestEveryMetricOfThresholdsIsOneOfResults(t *testing.T) {
 	t.Parallel()
 	r := clean()
-	r.Slow, r.Faults = &reports.Slow{}, []reports.Fault{{Recovered: ms(1)}}
+	r.Slow, r.Faults, r.Churn = &reports.Slow{}, []reports.Fault{{Recovered: ms(1)}}, &reports.Churn{}
 	for _, name := range scenarios.Metrics() {
 		if _, reason := r.Metric(name); strings.Contains(reason, "has no") {
 			t.Errorf("%s: %s", name, reason)

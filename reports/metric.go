@@ -27,12 +27,14 @@ func (r *Result) Metric(name string) (value float64, reason string) {
 // distributionNames are the distributions of a result, in the order of reports.
 var distributionNames = []string{
 	"delivery", "delivery_actual", "first", "completion", "spread", "publish_ack", "publish_lag", "connect",
+	"subscribe", "reconnect", "join",
 }
 
 // distribution is a distribution by its name in the document.
 func (r *Result) distribution(name string) *Distribution {
 	fields := []*Distribution{
 		&r.Delivery, &r.DeliveryActual, &r.First, &r.Completion, &r.Spread, &r.PublishAck, &r.PublishLag, &r.Connect,
+		&r.Subscribe, &r.Reconnect, &r.Join,
 	}
 	if i := slices.Index(distributionNames, name); i >= 0 {
 		return fields[i]
@@ -77,6 +79,45 @@ var scalars = map[string]func(*Result) (float64, string){
 		}
 		return worst, ""
 	},
+	"reconnects":             count(func(r *Result) int64 { return r.Reconnects }),
+	"connect_seconds":        func(r *Result) (float64, string) { return r.ConnectSeconds, "" },
+	"connections_per_second": func(r *Result) (float64, string) { return r.ConnectionsPerSecond, "" },
+	"skew_p99":               maybe(func(r *Result) *float64 { return r.SkewP99 }),
+	"churn.lost": func(r *Result) (float64, string) {
+		if r.Churn == nil {
+			return 0, "the scenario has no churning topics"
+		}
+		return float64(r.Churn.Lost), ""
+	},
+	"churn.changes": func(r *Result) (float64, string) {
+		if r.Churn == nil {
+			return 0, "the scenario has no churning topics"
+		}
+		return float64(r.Churn.Changes), ""
+	},
+	"fault.innocent.p99":  faults(func(f Fault) *float64 { return p99(f.Innocent) }, "no client was innocent of the fault"),
+	"fault.reconnected":   faults(func(f Fault) *float64 { return f.Reconnected }, "not every client came back"),
+	"fault.steady":        faults(func(f Fault) *float64 { return f.Steady }, "the latency did not come back"),
+	"fault.lost_innocent": faults(func(f Fault) *float64 { n := float64(f.LostInnocent); return &n }, ""),
+	"capacity.messages_per_second": func(r *Result) (float64, string) {
+		if r.Capacity == nil {
+			return 0, "the scenario does not search for its capacity"
+		}
+		return r.Capacity.MessagesPerSecond, ""
+	},
+	"server.leaked_descriptors": func(r *Result) (float64, string) {
+		if r.Leave == nil {
+			return 0, "was not looked at"
+		}
+		return float64(r.Leave.LeakedDescriptors), ""
+	},
+	"server.leaked_goroutines": func(r *Result) (float64, string) {
+		if r.Leave == nil {
+			return 0, "was not looked at"
+		}
+		return float64(r.Leave.LeakedGoroutines), ""
+	},
+	"server.rss_peak_bytes":           func(r *Result) (float64, string) { return float64(r.Server.RSSPeak), "" },
 	"server.cpu_us_per_delivery":      maybe(func(r *Result) *float64 { return r.Server.CPUMicrosPerDelivery }),
 	"server.rss_bytes_per_connection": maybe(func(r *Result) *float64 { return r.Server.RSSBytesPerConnection }),
 }
@@ -92,4 +133,29 @@ func maybe(get func(*Result) *float64) func(*Result) (float64, string) {
 		}
 		return 0, "was not measured"
 	}
+}
+
+// faults is the worst of all faults.
+func faults(get func(Fault) *float64, none string) func(*Result) (float64, string) {
+	return func(r *Result) (float64, string) {
+		if len(r.Faults) == 0 {
+			return 0, "the run had no fault"
+		}
+		worst := 0.0
+		for _, f := range r.Faults {
+			v := get(f)
+			if v == nil {
+				return 0, none
+			}
+			worst = max(worst, *v)
+		}
+		return worst, ""
+	}
+}
+
+func p99(d *Distribution) *float64 {
+	if d == nil {
+		return nil
+	}
+	return d.P99
 }

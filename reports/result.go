@@ -34,10 +34,12 @@ type Result struct {
 	// Scenario is the scenario's name, and Purpose its line for people.
 	Scenario string `json:"scenario"`
 	Purpose  string `json:"purpose"`
-	// Target is what was loaded: firetower, floor, floor-joined or classic.
+	// Target is what was loaded: firetower, firetower@PATH, a reference server or a peer.
 	Target  string    `json:"target"`
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
+	// Tags are the caller's own words for the run.
+	Tags map[string]string `json:"tags,omitempty"`
 	// Seed is the plan's seed, RunID the random number that this run's messages carry.
 	Seed  uint64 `json:"seed"`
 	RunID string `json:"run_id"`
@@ -101,6 +103,20 @@ type Result struct {
 	PublishLag Distribution `json:"publish_lag"`
 	// Connect is the time from connect(2) to the answer to the upgrade.
 	Connect Distribution `json:"connect"`
+	// Subscribe is the time from the answer to the upgrade to that of the subscription
+	// (firetower.v1 only), Reconnect from the end of a connection to its being
+	// subscribed again, and Join from the request for a churning topic to its answer.
+	Subscribe Distribution `json:"subscribe"`
+	Reconnect Distribution `json:"reconnect"`
+	Join      Distribution `json:"join"`
+	// ConnectSeconds is how long the ramp took until all were subscribed.
+	ConnectSeconds       float64 `json:"connect_seconds"`
+	ConnectionsPerSecond float64 `json:"connections_per_second"`
+	// Reconnects is how often a client came back.
+	Reconnects int64 `json:"reconnects"`
+	// SkewP99 is the p99 over connections of their mean delivery latency, divided by the
+	// median of it: 1 when every connection is served alike.
+	SkewP99 *float64 `json:"skew_p99"`
 	// Fairness is Jain's index of what each connection received: 1 when all the same.
 	Fairness *float64 `json:"fairness"`
 
@@ -108,7 +124,20 @@ type Result struct {
 	Generator Generator `json:"generator"`
 	Publisher Publisher `json:"publisher"`
 	Slow      *Slow     `json:"slow,omitempty"`
+	Churn     *Churn    `json:"churn,omitempty"`
 	Faults    []Fault   `json:"faults,omitempty"`
+	// Capacity is the search for the highest rate, of a scenario that makes one.
+	Capacity *Capacity `json:"capacity,omitempty"`
+	// Calibration is what the workers can do against a server that only writes.
+	Calibration *Calibration `json:"calibration,omitempty"`
+	// Leave is what the servers still held once all clients had gone.
+	Leave *Leave `json:"leave,omitempty"`
+	// Budget is where the time of a delivery went, in the order of its way.
+	Budget []Stage `json:"budget,omitempty"`
+	// Heatmap is how many deliveries took how long, over time.
+	Heatmap *Heatmap `json:"heatmap,omitempty"`
+	// Series are the servers' own gauges and rates, once a second.
+	Series *Series `json:"series,omitempty"`
 
 	Checks     []Check     `json:"checks"`
 	Thresholds []Threshold `json:"thresholds"`
@@ -215,12 +244,117 @@ type Slow struct {
 	Received     int64            `json:"received"`
 }
 
+// Churn is the account of the topics that clients came to and left. A message is
+// due to a client when it was sent after the client's subscription had been
+// answered, and the client asked to leave only when the message was Grace old or
+// more; what a client gets beyond that is Extra. Due = Received + Lost.
+type Churn struct {
+	Topics     int     `json:"topics"`
+	Changes    int64   `json:"changes"`
+	Refused    int64   `json:"refused"`
+	Due        int64   `json:"due"`
+	Received   int64   `json:"received"`
+	Lost       int64   `json:"lost"`
+	Duplicated int64   `json:"duplicated"`
+	Reordered  int64   `json:"reordered"`
+	Extra      int64   `json:"extra"`
+	Grace      float64 `json:"grace_ms"`
+}
+
+// Capacity is a search for the highest rate that keeps a latency.
+type Capacity struct {
+	// MessagesPerSecond is the highest rate that was sustained, 0 when none was, and
+	// Failed the lowest that was not, null when all were.
+	MessagesPerSecond   float64         `json:"messages_per_second"`
+	DeliveriesPerSecond float64         `json:"deliveries_per_second"`
+	Failed              *float64        `json:"failed_messages_per_second"`
+	P99Limit            float64         `json:"p99_limit"`
+	Trials              []CapacityTrial `json:"trials"`
+}
+
+// CapacityTrial is one rate that was tried, in the order of the search.
+type CapacityTrial struct {
+	Rate      float64  `json:"rate"`
+	Achieved  float64  `json:"achieved"`
+	P50       *float64 `json:"p50"`
+	P99       *float64 `json:"p99"`
+	Lost      int64    `json:"lost"`
+	LagP99    *float64 `json:"lag_p99"`
+	Sustained bool     `json:"sustained"`
+	// Reason says why the rate was not sustained.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Calibration is what the workers do against a server that writes ready frames as
+// fast as the sockets take them, with the run's connections, topics and payload: the
+// generator's own ceiling.
+type Calibration struct {
+	Seconds             float64 `json:"seconds"`
+	DeliveriesPerSecond float64 `json:"deliveries_per_second"`
+	CPUMicrosPerMessage float64 `json:"cpu_us_per_message"`
+	// P50 and P99 are the generator's own latency at the run's planned rate, null in a
+	// closed loop.
+	P50 *float64 `json:"p50"`
+	P99 *float64 `json:"p99"`
+	// Share of the ceiling that the run used.
+	Share *float64 `json:"share"`
+}
+
+// Leave is what the servers held before the first client, with all of them idle and
+// after the last had gone.
+type Leave struct {
+	Seconds     float64  `json:"seconds"`
+	Descriptors [3]int   `json:"descriptors"`
+	Goroutines  [3]int   `json:"goroutines"`
+	RSS         [3]int64 `json:"rss_bytes"`
+	// LeakedDescriptors and LeakedGoroutines did not come back.
+	LeakedDescriptors int `json:"leaked_descriptors"`
+	LeakedGoroutines  int `json:"leaked_goroutines"`
+}
+
+// Stage is a part of a delivery's way. Times are milliseconds; Mean adds up over
+// the stages to the mean of the delivery, the percentiles do not.
+type Stage struct {
+	// Name is "publish lag", "manager", "link", "central wait", "bucket wait",
+	// "fan-out" or "network and reader".
+	Name string `json:"name"`
+	// What it is, for people.
+	Note string `json:"note"`
+	// Source is "servers" for what they measured themselves, "harness" for what the
+	// harness did, and "rest" for what no one measured by itself.
+	Source string   `json:"source"`
+	Count  int64    `json:"count"`
+	Mean   float64  `json:"mean"`
+	P50    *float64 `json:"p50"`
+	P99    *float64 `json:"p99"`
+}
+
+// Heatmap counts deliveries by time and latency. T are the beginnings of columns in
+// seconds from the run's start, Edges the upper edges of rows in milliseconds, and
+// Counts[column][row] the deliveries.
+type Heatmap struct {
+	T      []float64 `json:"t"`
+	Step   float64   `json:"step_s"`
+	Phase  []string  `json:"phase"`
+	Edges  []float64 `json:"edges_ms"`
+	Counts [][]int64 `json:"counts"`
+}
+
+// Series are figures that the servers tell of themselves, at T seconds from the
+// run's start. A value that a server did not tell is null.
+type Series struct {
+	T      []float64             `json:"t"`
+	Values map[string][]*float64 `json:"values"`
+}
+
 // Fault is what was done to the servers, and what came of it. Times are
 // milliseconds; At counts from the start of the measured phase, the others from
 // the fault. What did not happen is null.
 type Fault struct {
 	Kind string  `json:"kind"`
 	At   float64 `json:"at_ms"`
+	// Victim is the process that it happened to, or how many clients.
+	Victim string `json:"victim"`
 	// Down is how long the victim was away, from the kill to its being ready again.
 	Down *float64 `json:"down_ms"`
 	// Detected is when the publisher first saw an error.
@@ -231,6 +365,20 @@ type Fault struct {
 	FirstDelivery *float64 `json:"first_delivery_ms"`
 	// Recovered is from when on every message reached all its subscribers.
 	Recovered *float64 `json:"recovered_ms"`
+	// Steady is from when on the delivery p99 of every second was within a tenth of that
+	// before the fault.
+	Steady *float64 `json:"steady_ms"`
+	// Reconnected is when the last client that had lost its connection was back.
+	Reconnected *float64 `json:"reconnected_ms"`
+	// Before is the delivery latency of the measured phase until the fault, During that
+	// of messages sent from the fault to the end of its window, and Innocent that of
+	// those same messages at clients of other gateways than the victim.
+	Before   *Distribution `json:"before"`
+	During   *Distribution `json:"during"`
+	Innocent *Distribution `json:"innocent"`
+	// LostInnocent of Lost are those of such clients.
+	LostInnocent int64 `json:"lost_innocent"`
+	Duplicated   int64 `json:"duplicated"`
 	// Window is the time within which a loss counts as this fault's.
 	Window float64 `json:"window_ms"`
 	// Lost deliveries within the window, of Messages that did not reach all.

@@ -47,6 +47,14 @@ func unused(s Scenario, name string) bool {
 		return s.Load.Mode != ModeBurst
 	case "load.inflight":
 		return s.Load.Mode != ModeInflight
+	case "load.mix":
+		return len(s.Load.Mix) == 0
+	case "churn.topics", "churn.rate":
+		return s.Churn.Topics == 0
+	case "reconnect.after", "reconnect.most", "reconnect.jitter":
+		return s.Reconnect.Mode == ReconnectNever
+	case "capacity.from", "capacity.to", "capacity.trial", "capacity.p99", "capacity.precision":
+		return s.Load.Mode != ModeCapacity
 	default:
 		return false
 	}

@@ -28,34 +28,53 @@ var scenarioKeys = []key[Scenario]{
 	{"connect.rate", "connections opened in a second", func(s *Scenario) any { return &s.Connect.Rate }},
 	{"connect.handshakes", "most handshakes under way at once", func(s *Scenario) any { return &s.Connect.Handshakes }},
 	{"connect.timeout", "bound of the whole ramp", func(s *Scenario) any { return &s.Connect.Timeout }},
-	{"load.mode", "open, burst, inflight or idle", func(s *Scenario) any { return &s.Load.Mode }},
+	{"reconnect.mode", "never or always", func(s *Scenario) any { return &s.Reconnect.Mode }},
+	{"reconnect.after", "wait before the first attempt, doubled for each that follows", func(s *Scenario) any { return &s.Reconnect.After }},
+	{"reconnect.most", "longest wait", func(s *Scenario) any { return &s.Reconnect.Most }},
+	{"reconnect.jitter", "share of a wait that is drawn", func(s *Scenario) any { return &s.Reconnect.Jitter }},
+	{"churn.topics", "topics that clients come to and leave, beside topics.count", func(s *Scenario) any { return &s.Churn.Topics }},
+	{"churn.rate", "changes in a second over all clients", func(s *Scenario) any { return &s.Churn.Rate }},
+	{"load.mode", "open, burst, inflight, capacity or idle", func(s *Scenario) any { return &s.Load.Mode }},
 	{"load.rate", "messages in a second (open)", func(s *Scenario) any { return &s.Load.Rate }},
 	{"load.arrivals", "constant or poisson (open)", func(s *Scenario) any { return &s.Load.Arrivals }},
 	{"load.burst", "messages due at once (burst)", func(s *Scenario) any { return &s.Load.Burst }},
 	{"load.every", "time between bursts (burst)", func(s *Scenario) any { return &s.Load.Every }},
 	{"load.inflight", "messages under way at once (inflight)", func(s *Scenario) any { return &s.Load.Inflight }},
 	{"load.payload", "size of a message's data", func(s *Scenario) any { return &s.Load.Payload }},
+	{"load.mix", `sizes drawn by weight, as "128B:80"`, func(s *Scenario) any { return &s.Load.Mix }},
 	{"load.publishers", "publishing streams", func(s *Scenario) any { return &s.Load.Publishers }},
 	{"load.window", "messages of one publisher that wait for an acknowledgement", func(s *Scenario) any { return &s.Load.Window }},
 	{"load.give_up", "lateness past which a message is dropped and counted", func(s *Scenario) any { return &s.Load.GiveUp }},
+	{"capacity.from", "first rate that is tried (capacity)", func(s *Scenario) any { return &s.Capacity.From }},
+	{"capacity.to", "highest rate that is tried (capacity)", func(s *Scenario) any { return &s.Capacity.To }},
+	{"capacity.trial", "how long each rate is published (capacity)", func(s *Scenario) any { return &s.Capacity.Trial }},
+	{"capacity.p99", "delivery p99 up to which a rate is sustained (capacity)", func(s *Scenario) any { return &s.Capacity.P99 }},
+	{"capacity.precision", "how near to each other the last two rates are (capacity)", func(s *Scenario) any { return &s.Capacity.Precision }},
 	{"phases.settle", "rest before memory is read", func(s *Scenario) any { return &s.Phases.Settle }},
 	{"phases.ready", "bound of the ready probe", func(s *Scenario) any { return &s.Phases.Ready }},
 	{"phases.warmup", "published and left out", func(s *Scenario) any { return &s.Phases.Warmup }},
 	{"phases.measure", "the phase that the figures are of", func(s *Scenario) any { return &s.Phases.Measure }},
 	{"phases.drain", "how long after the last message a delivery counts", func(s *Scenario) any { return &s.Phases.Drain }},
+	{"phases.calibrate", "workers against a server that only writes, 0s: not", func(s *Scenario) any { return &s.Phases.Calibrate }},
+	{"phases.leave", "bound for the servers to give back what clients held, 0s: not looked at", func(s *Scenario) any { return &s.Phases.Leave }},
+	{"topology.managers", "manager processes, each with its share of the gateways", func(s *Scenario) any { return &s.Topology.Managers }},
 	{"topology.gateways", "gateway processes", func(s *Scenario) any { return &s.Topology.Gateways }},
 	{"topology.workers", "worker processes, 0: as many as needed", func(s *Scenario) any { return &s.Topology.Workers }},
+	{"topology.cpus", "shared, or isolated: servers on one half, workers on the other", func(s *Scenario) any { return &s.Topology.CPUs }},
 }
 
 // slowKeys and faultKeys are the keys of an entry of [[slow]] and [[fault]].
 var slowKeys = []key[Slow]{
-	{"kind", "never-reads", func(s *Slow) any { return &s.Kind }},
+	{"kind", "never-reads, slow-reader, slow-writer or half-open", func(s *Slow) any { return &s.Kind }},
 	{"count", "clients", func(s *Slow) any { return &s.Count }},
 	{"receive_buffer", "their SO_RCVBUF", func(s *Slow) any { return &s.ReceiveBuffer }},
+	{"rate", "messages a second (slow-reader)", func(s *Slow) any { return &s.Rate }},
 }
 
 var faultKeys = []key[Fault]{
-	{"kind", "manager-restart", func(f *Fault) any { return &f.Kind }},
+	{"kind", "manager-restart, gateway-kill, gateway-pause, link-blackhole or disconnect", func(f *Fault) any { return &f.Kind }},
+	{"victim", "index of the gateway or manager", func(f *Fault) any { return &f.Victim }},
+	{"share", "part of the clients (disconnect)", func(f *Fault) any { return &f.Share }},
 	{"at", "from the start of the measured phase", func(f *Fault) any { return &f.At }},
 	{"hold", "how long the victim stays away", func(f *Fault) any { return &f.Hold }},
 	{"recover", "how long after it losses may be the fault's", func(f *Fault) any { return &f.Recover }},
@@ -160,6 +179,7 @@ func (s Scenario) Clone() Scenario {
 	s.Slow = slices.Clone(s.Slow)
 	s.Faults = slices.Clone(s.Faults)
 	s.Thresholds = slices.Clone(s.Thresholds)
+	s.Load.Mix = slices.Clone(s.Load.Mix)
 	if s.Gateway != nil {
 		s.Gateway = cloneTree(s.Gateway)
 	}

@@ -28,6 +28,10 @@ const (
 	ModeInflight Mode = "inflight"
 	// ModeIdle publishes nothing but the ready probe.
 	ModeIdle Mode = "idle"
+	// ModeCapacity is a search: trials at rates from capacity.from up, each an open
+	// plan of its own, for the highest rate that keeps capacity.p99 and loses
+	// nothing. The measured phase then runs at the rate that was found.
+	ModeCapacity Mode = "capacity"
 )
 
 // Arrivals is how the gaps of an open plan are drawn.
@@ -43,15 +47,57 @@ const (
 // FaultKind is what is done to the system under test.
 type FaultKind string
 
-// FaultManagerRestart kills the manager with SIGKILL and starts a new one on
-// the same addresses after the hold.
-const FaultManagerRestart FaultKind = "manager-restart"
+const (
+	// FaultManagerRestart kills the manager with SIGKILL and starts a new one on
+	// the same addresses after the hold.
+	FaultManagerRestart FaultKind = "manager-restart"
+	// FaultGatewayKill kills a gateway with SIGKILL and starts a new one on the same
+	// addresses after the hold.
+	FaultGatewayKill FaultKind = "gateway-kill"
+	// FaultGatewayPause stops a gateway with SIGSTOP for the hold, and lets it go on.
+	FaultGatewayPause FaultKind = "gateway-pause"
+	// FaultLinkBlackhole lets nothing through between a gateway and its manager for
+	// the hold, in either direction, and closes nothing.
+	FaultLinkBlackhole FaultKind = "link-blackhole"
+	// FaultDisconnect resets the connections of a share of the clients at once; they
+	// come back as [reconnect] says. The hold is 0.
+	FaultDisconnect FaultKind = "disconnect"
+)
 
 // SlowKind is how a client misbehaves.
 type SlowKind string
 
-// SlowNeverReads is a client that subscribes and then never reads its socket again.
-const SlowNeverReads SlowKind = "never-reads"
+const (
+	// SlowNeverReads is a client that subscribes and then never reads its socket again.
+	SlowNeverReads SlowKind = "never-reads"
+	// SlowReader reads slow.rate messages a second, one at a time.
+	SlowReader SlowKind = "slow-reader"
+	// SlowWriter reads like the others, and sends a frame that never ends, a byte a second.
+	SlowWriter SlowKind = "slow-writer"
+	// SlowHalfOpen reads, and never sends anything again: no pong, no close.
+	SlowHalfOpen SlowKind = "half-open"
+)
+
+// ReconnectMode is what a client does when its connection ends.
+type ReconnectMode string
+
+const (
+	// ReconnectNever leaves it at that: what the client misses is lost.
+	ReconnectNever ReconnectMode = "never"
+	// ReconnectAlways dials the next gateway and subscribes again, until it succeeds.
+	// What the client misses meanwhile is lost all the same.
+	ReconnectAlways ReconnectMode = "always"
+)
+
+// CPUs is how the processes of a run share the machine's CPUs.
+type CPUs string
+
+const (
+	// CPUsShared lets every process run on every CPU.
+	CPUsShared CPUs = "shared"
+	// CPUsIsolated gives the servers one half of the CPUs and the workers the other.
+	CPUsIsolated CPUs = "isolated"
+)
 
 // Scenario is one question: what is connected, what is published, what is done
 // to the servers meanwhile, and what must hold.
@@ -72,8 +118,14 @@ type Scenario struct {
 	Topics Topics `json:"topics"`
 	// Connect is the ramp.
 	Connect Connect `json:"connect"`
+	// Reconnect is what clients do when their connection ends.
+	Reconnect Reconnect `json:"reconnect"`
+	// Churn are topics that clients come to and leave, beside Topics.
+	Churn Churn `json:"churn"`
 	// Load is what is published.
 	Load Load `json:"load"`
+	// Capacity is the search of ModeCapacity.
+	Capacity Capacity `json:"capacity"`
 	// Phases are how long each part takes.
 	Phases Phases `json:"phases"`
 	// Topology is how many processes there are.
@@ -110,6 +162,47 @@ type Connect struct {
 	Timeout Duration `json:"timeout"`
 }
 
+// Reconnect is what clients do when their connection ends: the n-th attempt comes
+// After * 2^(n-1), at most Most, after the one before it. Of each wait, the share
+// Jitter is drawn from the seed: a wait w becomes one from w*(1-Jitter) to w.
+type Reconnect struct {
+	Mode   ReconnectMode `json:"mode"`
+	After  Duration      `json:"after"`
+	Most   Duration      `json:"most"`
+	Jitter Ratio         `json:"jitter"`
+}
+
+// Churn are topics that clients come to and leave. They are numbered behind
+// topics.count, and get their turn of the messages like the others.
+type Churn struct {
+	// Topics is their number; 0 is no churn.
+	Topics int `json:"topics"`
+	// Rate is the changes in a second over all clients: a client that is at one of these
+	// topics leaves it and joins another, drawn from the seed. Every healthy client is
+	// at one.
+	Rate Rate `json:"rate"`
+}
+
+// Capacity is a search for the highest rate.
+type Capacity struct {
+	// From is the first rate that is tried, To the highest.
+	From Rate `json:"from"`
+	To   Rate `json:"to"`
+	// Trial is how long each rate is published.
+	Trial Duration `json:"trial"`
+	// P99 is the delivery p99 up to which a rate is sustained.
+	P99 Duration `json:"p99"`
+	// Precision ends the search once the lowest rate that failed is within this share
+	// of the highest that was sustained.
+	Precision Ratio `json:"precision"`
+}
+
+// Mix is a size of payload and how often it is drawn, in relation to the others.
+type Mix struct {
+	Size   Size `json:"size"`
+	Weight int  `json:"weight"`
+}
+
 // Load is what is published.
 type Load struct {
 	Mode Mode `json:"mode"`
@@ -124,6 +217,8 @@ type Load struct {
 	Inflight int `json:"inflight,omitempty"`
 	// Payload is the size of a message's data, test header and padding together.
 	Payload Size `json:"payload"`
+	// Mix draws the size of each message from the seed; empty gives all of them Payload.
+	Mix []Mix `json:"mix,omitempty"`
 	// Publishers is the number of publishing streams; message i goes to stream i
 	// mod Publishers.
 	Publishers int `json:"publishers"`
@@ -149,14 +244,26 @@ type Phases struct {
 	Measure Duration `json:"measure"`
 	// Drain is how long after the last message a delivery still counts.
 	Drain Duration `json:"drain"`
+	// Calibrate is how long the workers are measured against a server that does
+	// nothing but write; 0 leaves it out. It comes before the servers start.
+	Calibrate Duration `json:"calibrate"`
+	// Leave bounds how long the servers may take to give back what their clients held,
+	// once all of those have gone; 0 does not look.
+	Leave Duration `json:"leave"`
 }
 
 // Topology is how many processes there are.
 type Topology struct {
+	// Managers is the number of manager processes. Gateway i belongs to manager i mod
+	// Managers; every message is published to every manager, as a backend does that
+	// keeps independent cells.
+	Managers int `json:"managers"`
 	// Gateways is the number of gateway processes; clients are spread evenly.
 	Gateways int `json:"gateways"`
 	// Workers is the number of worker processes; 0 means one per 8,000 connections.
 	Workers int `json:"workers"`
+	// CPUs is how processes share the machine's CPUs.
+	CPUs CPUs `json:"cpus"`
 }
 
 // Slow is a group of clients that misbehave.
@@ -166,11 +273,17 @@ type Slow struct {
 	// ReceiveBuffer is their SO_RCVBUF: small, or the kernel's buffers hide a slow
 	// client for minutes.
 	ReceiveBuffer Size `json:"receive_buffer"`
+	// Rate is the messages that a SlowReader takes in a second.
+	Rate Rate `json:"rate"`
 }
 
 // Fault is something done to the servers during the measured phase.
 type Fault struct {
 	Kind FaultKind `json:"kind"`
+	// Victim is the index of the gateway or manager that it happens to.
+	Victim int `json:"victim"`
+	// Share is the part of the clients that a FaultDisconnect resets.
+	Share Ratio `json:"share"`
 	// At is when, from the start of the measured phase.
 	At Duration `json:"at"`
 	// Hold is how long the victim stays away.
@@ -188,20 +301,26 @@ func Default() Scenario {
 		Seed:        1,
 		Topics:      Topics{Count: 1, PerConnection: 1},
 		Connect:     Connect{Rate: Rate{1000}, Handshakes: 128, Timeout: Seconds(120)},
+		Reconnect:   Reconnect{Mode: ReconnectNever, After: Seconds(0.1), Most: Seconds(5), Jitter: 0.5},
+		Churn:       Churn{Rate: Rate{100}},
 		Load: Load{
 			Mode: ModeOpen, Rate: Rate{5}, Arrivals: ArrivalsConstant, Payload: 128,
 			Publishers: 1, Window: 1024, GiveUp: Seconds(5),
 		},
+		Capacity: Capacity{From: Rate{10}, To: Rate{100_000}, Trial: Seconds(5), P99: Seconds(0.1), Precision: 0.1},
 		Phases: Phases{
 			Settle: Seconds(2), Ready: Seconds(30), Warmup: Seconds(5), Measure: Seconds(30), Drain: Seconds(10),
+			Calibrate: Seconds(2), Leave: Seconds(10),
 		},
-		Topology: Topology{Gateways: 1},
+		Topology: Topology{Managers: 1, Gateways: 1, CPUs: CPUsShared},
 	}
 }
 
 // defaultSlow and defaultFault are the starting points of their array entries.
-func defaultSlow() Slow   { return Slow{Kind: SlowNeverReads, Count: 1, ReceiveBuffer: 4 << 10} }
-func defaultFault() Fault { return Fault{Hold: Seconds(1), Recover: Seconds(10)} }
+func defaultSlow() Slow {
+	return Slow{Kind: SlowNeverReads, Count: 1, ReceiveBuffer: 4 << 10, Rate: Rate{1}}
+}
+func defaultFault() Fault { return Fault{Share: 1, Hold: Seconds(1), Recover: Seconds(10)} }
 
 // Closed tells whether the load waits for the system under test.
 func (s Scenario) Closed() bool { return s.Load.Mode == ModeInflight }
@@ -225,6 +344,8 @@ func (s Scenario) MessagesPerSecond() float64 {
 		return s.Load.Rate.PerSecond
 	case ModeBurst:
 		return float64(s.Load.Burst) / s.Load.Every.Seconds()
+	case ModeCapacity:
+		return s.Capacity.To.PerSecond // the most that it may come to
 	default:
 		return 0
 	}

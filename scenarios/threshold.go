@@ -30,6 +30,7 @@ const (
 // timeDistributions are the latencies of a result; each has the points of timePoints.
 var timeDistributions = []string{
 	"delivery", "delivery_actual", "first", "completion", "spread", "publish_ack", "publish_lag", "connect",
+	"subscribe", "reconnect", "join",
 }
 
 var timePoints = []string{"min", "mean", "p50", "p90", "p95", "p99", "p99.9", "max"}
@@ -54,6 +55,20 @@ var scalarMetrics = map[string]MetricKind{
 	"publisher.refused":               KindCount,
 	"slow.disconnected":               KindCount,
 	"fault.recovery":                  KindTime,
+	"fault.reconnected":               KindTime,
+	"fault.steady":                    KindTime,
+	"fault.innocent.p99":              KindTime,
+	"fault.lost_innocent":             KindCount,
+	"reconnects":                      KindCount,
+	"connect_seconds":                 KindCount,
+	"connections_per_second":          KindRate,
+	"skew_p99":                        KindCount,
+	"churn.lost":                      KindCount,
+	"churn.changes":                   KindCount,
+	"capacity.messages_per_second":    KindRate,
+	"server.leaked_descriptors":       KindCount,
+	"server.leaked_goroutines":        KindCount,
+	"server.rss_peak_bytes":           KindBytes,
 	"server.cpu_us_per_delivery":      KindMicros,
 	"server.rss_bytes_per_connection": KindBytes,
 }

@@ -171,3 +171,60 @@ func (s *Size) UnmarshalText(b []byte) (err error) {
 	*s, err = ParseSize(string(b))
 	return err
 }
+
+// Ratio is a share of one, written "20%" or "0.2".
+type Ratio float64
+
+// ParseRatio reads a share from 0 to 1.
+func ParseRatio(s string) (Ratio, error) {
+	decimal := s
+	if num, percent := strings.CutSuffix(s, "%"); percent {
+		decimal = strings.TrimSpace(num) + "e-2" // exact, where a division by 100 is not
+	}
+	v, err := strconv.ParseFloat(decimal, 64)
+	switch {
+	case err != nil || math.IsNaN(v):
+		return 0, fmt.Errorf(`%q is not a share: write it as "20%%" or "0.2"`, s)
+	case v < 0 || v > 1:
+		return 0, fmt.Errorf("%q is not from 0%% to 100%%", s)
+	}
+	return Ratio(v), nil
+}
+
+// String writes the share in per cent where that reads back as the same.
+func (r Ratio) String() string {
+	percent := strconv.FormatFloat(math.Round(float64(r)*1e10)/1e8, 'g', -1, 64) + "%"
+	if back, err := ParseRatio(percent); err == nil && back == r {
+		return percent
+	}
+	return strconv.FormatFloat(float64(r), 'g', -1, 64)
+}
+
+// MarshalText writes the form that a scenario file uses.
+func (r Ratio) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (r *Ratio) UnmarshalText(b []byte) (err error) {
+	*r, err = ParseRatio(string(b))
+	return err
+}
+
+// ParseMix reads "SIZE:WEIGHT".
+func ParseMix(s string) (Mix, error) {
+	size, weight, ok := strings.Cut(s, ":")
+	if !ok {
+		return Mix{}, fmt.Errorf(`%q is not a size and its weight: write them as "1KiB:15"`, s)
+	}
+	bytes, err := ParseSize(strings.TrimSpace(size))
+	if err != nil {
+		return Mix{}, err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(weight))
+	if err != nil || n < 1 || n > 1_000_000 {
+		return Mix{}, fmt.Errorf("%q: the weight must be a whole number from 1 to 1000000", s)
+	}
+	return Mix{Size: bytes, Weight: n}, nil
+}
+
+// String writes the form that ParseMix reads.
+func (m Mix) String() string { return m.Size.String() + ":" + strconv.Itoa(m.Weight) }

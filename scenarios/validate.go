@@ -92,7 +92,7 @@ func (d *decoder) validateLoad() {
 	case ModeInflight:
 		d.between("load.inflight", l.Inflight, 1, 100_000)
 		d.check(l.Publishers == 1, "load.publishers", "must be 1 in inflight mode, whose loop is one, got %d", l.Publishers)
-	case ModeIdle:
+	case ModeIdle, ModeCapacity:
 	default:
 		modes := []string{string(ModeOpen), string(ModeBurst), string(ModeInflight), string(ModeIdle)}
 		d.fail("load.mode", fmt.Sprintf("must be open, burst, inflight or idle, got %q%s", l.Mode, DidYouMean(string(l.Mode), modes)))

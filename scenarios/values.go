@@ -48,11 +48,35 @@ func assign(dst, v any) error {
 		*p = out
 		return nil
 	}
+	if p, ok := dst.(*[]Mix); ok {
+		items, ok := v.([]any)
+		if !ok {
+			return fmt.Errorf(`wants a list of strings, as ["128B:80", "1KiB:20"], got %s`, describe(v))
+		}
+		return assignMix(p, items)
+	}
 	text, ok := v.(string)
 	if !ok {
 		return fmt.Errorf("wants %s, got %s", wanted(dst), describe(v))
 	}
 	return assignText(dst, text)
+}
+
+func assignMix(p *[]Mix, items []any) error {
+	out := make([]Mix, 0, len(items))
+	for _, item := range items {
+		text, ok := item.(string)
+		if !ok {
+			return fmt.Errorf(`wants a list of strings, as ["128B:80", "1KiB:20"], got %s in it`, describe(item))
+		}
+		m, err := ParseMix(text)
+		if err != nil {
+			return err
+		}
+		out = append(out, m)
+	}
+	*p = out
+	return nil
 }
 
 // assignText puts the value that text holds into the field that dst points to.
@@ -83,6 +107,13 @@ func assignText(dst any, text string) error {
 		}
 		*p = out
 		return nil
+	case *[]Mix:
+		items := strings.Split(text, ",")
+		parts := make([]any, len(items))
+		for i, item := range items {
+			parts[i] = item
+		}
+		return assignMix(p, parts)
 	case encoding.TextUnmarshaler:
 		return p.UnmarshalText([]byte(text))
 	}
@@ -98,6 +129,8 @@ func wanted(dst any) string {
 		return `a duration in quotes with its unit, as "30s"`
 	case *Rate:
 		return `a rate in quotes with its unit, as "5/s"`
+	case *Ratio:
+		return `a share in quotes, as "20%"`
 	case *Size:
 		return `a size in quotes with its unit, as "128B"`
 	default:
@@ -134,6 +167,12 @@ func format(src any) string {
 		items := make([]string, len(*p))
 		for i, t := range *p {
 			items[i] = strconv.Quote(t.Text)
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case *[]Mix:
+		items := make([]string, len(*p))
+		for i, m := range *p {
+			items[i] = strconv.Quote(m.String())
 		}
 		return "[" + strings.Join(items, ", ") + "]"
 	case fmt.Stringer:

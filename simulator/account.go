@@ -23,7 +23,11 @@ type account struct {
 	conns   int // how many it has
 	healthy int // how many of those are not slow; they come first
 
-	topics  [][]byte // the JSON text of each topic's name, quotes included
+	dialect  dialect
+	sessions []session // of all connections
+	pings    int       // of the dialect's own, that the engine has yet to answer
+
+	topics  [][]byte // what the envelope of each topic's messages must contain
 	streams []stream // of connection, slot and publisher, in that order of significance
 	probed  []bool   // of connection and slot
 	ledger  []connLedger
@@ -85,6 +89,7 @@ func newAccount(config *Config, first, conns int) *account {
 	healthy := min(max(config.Healthy()-first, 0), conns)
 	a := &account{
 		config: config, first: first, conns: conns, healthy: healthy,
+		dialect: dialectOf(config), sessions: make([]session, conns),
 		topics:  make([][]byte, plan.Count),
 		streams: make([]stream, healthy*plan.PerConn*config.Publishers),
 		probed:  make([]bool, healthy*plan.PerConn),
@@ -96,8 +101,7 @@ func newAccount(config *Config, first, conns int) *account {
 	}
 	a.published.closed = make(map[string]int64)
 	for i := range a.topics {
-		// The prefix is checked to need no escaping.
-		a.topics[i] = []byte(`"` + plan.Name(i) + `"`)
+		a.topics[i] = a.dialect.mark(plan.Name(i))
 	}
 	for i := range a.streams {
 		a.streams[i] = newStream()

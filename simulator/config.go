@@ -48,6 +48,8 @@ type Config struct {
 	// Subprotocol is offered in the handshake and must be what the server picks: "firetower.v1", "firetower.v0", or
 	// empty to offer none, which means v0. Default "".
 	Subprotocol string `json:"subprotocol"`
+	// Dialect is what the servers speak. Default "firetower".
+	Dialect Dialect `json:"dialect"`
 	// Connections is how many connections this fleet holds, slow ones included. Required.
 	Connections int `json:"connections"`
 	// FirstIndex is the index, in the whole run, of this fleet's first connection. Default 0.
@@ -148,6 +150,7 @@ func (c Config) Validate() error {
 	default:
 		bad("subprotocol: must be %q, %q or empty, got %q", SubprotocolV1, SubprotocolV0, c.Subprotocol)
 	}
+	c.checkDialect(bad)
 	if c.Connections < 1 || c.FirstIndex < 0 || c.FirstIndex > maxConnections-c.Connections {
 		bad("connections, first_index: must be within 0 to %d, got %d from %d", maxConnections, c.Connections, c.FirstIndex)
 	}

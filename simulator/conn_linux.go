@@ -213,7 +213,11 @@ func (s *shard) frame(index int, f wsFrame, n int, now int64) {
 // message handles one whole message.
 func (s *shard) message(index int, payload []byte, wire int, now int64) {
 	c := &s.conns[index]
-	v, reason := s.account.frame(index, payload, wire, now)
+	v, reason := s.account.dialect.frame(s.account, index, payload, wire, now)
+	for range s.account.takePings() {
+		s.scratch = s.masks.appendFrame(s.scratch[:0], s.account.dialect.opcode(), s.account.dialect.pong())
+		s.send(index, s.scratch)
+	}
 	if v == verdictNone || c.state != connSubscribing {
 		return
 	}

@@ -162,10 +162,9 @@ func (s *shard) upgraded(index int, data []byte, now int64) []byte {
 	s.account.published.connected.Add(1)
 	c.handshake.asked = now
 	c.state = connSubscribing
-	request := subscribeRequest(s.config, s.config.FirstIndex+s.account.first+index)
-	s.scratch = s.masks.appendFrame(s.scratch[:0], opText, request)
+	s.scratch = s.masks.appendFrame(s.scratch[:0], s.account.dialect.opcode(), s.account.opening(index))
 	s.send(index, s.scratch)
-	if s.config.Subprotocol != SubprotocolV1 && c.state == connSubscribing {
+	if s.account.dialect.replies(s.config) == 0 && c.state == connSubscribing {
 		s.subscribed(index)
 	}
 	return rest

@@ -209,7 +209,7 @@ func (c *goroutineConn) live(settled func()) {
 		c.shard.mu.Unlock()
 		return
 	}
-	if c.engine.config.Subprotocol != SubprotocolV1 {
+	if !c.acknowledged() {
 		c.markSubscribed()
 		done()
 	}
@@ -281,15 +281,32 @@ func (c *goroutineConn) open() (reason string) {
 	c.shard.account.connect.Record(answered - begun)
 	c.shard.account.published.connected.Add(1)
 	c.shard.mu.Unlock()
-	if err := ws.WriteMessage(websocket.TextMessage, subscribeRequest(config, c.global)); err != nil {
+	c.shard.mu.Lock()
+	request := c.shard.account.opening(c.index)
+	c.shard.mu.Unlock()
+	if err := ws.WriteMessage(int(c.shard.account.dialect.opcode()), request); err != nil {
 		ws.Close()
 		return "subscribe: " + socketReason(err)
 	}
-	if config.Subprotocol == SubprotocolV1 {
+	if c.acknowledged() {
 		// This bounds the wait for the answer.
 		_ = ws.SetReadDeadline(time.Now().Add(config.HandshakeTimeout))
 	}
 	return ""
+}
+
+// acknowledged tells whether the server answers the subscription.
+func (c *goroutineConn) acknowledged() bool {
+	return c.shard.account.dialect.replies(c.engine.config) > 0
+}
+
+// pong answers a ping of the dialect's own. The lock keeps other writers away, of which gorilla/websocket allows none.
+func (c *goroutineConn) pong() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.shard.account.dialect
+	// An error is told by the next read.
+	_ = c.ws.WriteMessage(int(d.opcode()), d.pong())
 }
 
 func (c *goroutineConn) markSubscribed() {
@@ -321,7 +338,7 @@ func (c *goroutineConn) read(done func()) (code, refusal string, now int64) {
 		return err
 	})
 	asked := c.engine.clock.Now()
-	subscribed := c.engine.config.Subprotocol != SubprotocolV1
+	subscribed := !c.acknowledged()
 	for {
 		if subscribed && c.slow != nil {
 			select {
@@ -342,9 +359,11 @@ func (c *goroutineConn) read(done func()) (code, refusal string, now int64) {
 		now := c.engine.clock.Now()
 		var v verdict
 		var reason string
+		pings := 0
 		if err == nil {
 			c.shard.mu.Lock()
-			v, reason = c.shard.account.frame(c.index, payload, wireSize(len(payload)), now)
+			v, reason = c.shard.account.dialect.frame(c.shard.account, c.index, payload, wireSize(len(payload)), now)
+			pings = c.shard.account.takePings()
 			if v == verdictSubscribed {
 				c.shard.account.subscribe.Record(now - asked)
 			}
@@ -353,6 +372,9 @@ func (c *goroutineConn) read(done func()) (code, refusal string, now int64) {
 		}
 		*buffer = payload
 		messageBuffers.Put(buffer)
+		for range pings {
+			c.pong()
+		}
 		switch {
 		case err != nil:
 			return closeReason(err), "", now

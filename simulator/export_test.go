@@ -108,7 +108,23 @@ func NewAccount(config *Config) Account { return Account{newAccount(config, 0, c
 
 // Frame counts one message.
 func (a Account) Frame(conn int, payload []byte, now int64) {
-	a.a.frame(conn, payload, wireSize(len(payload)), now)
+	a.a.dialect.frame(a.a, conn, payload, wireSize(len(payload)), now)
+}
+
+// Opening is the first message of a connection.
+func (a Account) Opening(conn int) []byte { return a.a.opening(conn) }
+
+// Deliver counts one message, and says what it means to its connection and how many pings want an answer.
+func (a Account) Deliver(conn int, payload []byte, now int64) (verdict string, pings int) {
+	v, reason := a.a.dialect.frame(a.a, conn, payload, wireSize(len(payload)), now)
+	switch v {
+	case verdictSubscribed:
+		verdict = "subscribed"
+	case verdictRefused:
+		verdict = "refused: " + reason
+	case verdictNone:
+	}
+	return verdict, a.a.takePings()
 }
 
 // Report balances the account.

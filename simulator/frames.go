@@ -53,11 +53,7 @@ type reply struct {
 // read. The reason goes with a refusal. conn counts within the shard.
 func (a *account) frame(conn int, payload []byte, wire int, now int64) (v verdict, reason string) {
 	if data := stamp.Find(payload); data != nil {
-		if conn >= a.healthy {
-			a.slow.received++
-			return verdictNone, ""
-		}
-		a.message(conn, payload[:len(payload)-len(data)], data, wire, now)
+		a.stamped(conn, payload[:len(payload)-len(data)], data, wire, now)
 		return verdictNone, ""
 	}
 	if string(payload) == heartbeatText {
@@ -88,7 +84,7 @@ func (a *account) frame(conn int, payload []byte, wire int, now int64) (v verdic
 		a.unattributed.Errors++
 		return verdictRefused, "server error " + firstOf(r.Code, "without a code")
 	case "publish": // a push, and not one of ours
-		a.phase(a.newest).foreign++
+		a.foreign()
 		return verdictNone, ""
 	default:
 		a.corrupt()

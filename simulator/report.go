@@ -110,7 +110,8 @@ type PhaseReport struct {
 
 // Unattributed counts what is no test message.
 type Unattributed struct {
-	// Heartbeats are the v0 protocol's text frames "heartbeat"; Pings were answered.
+	// Heartbeats are the dialect's own: the text frames "heartbeat" of v0, the pings of Centrifugo and NATS. Pings are
+	// those of the WebSocket, which were answered.
 	Heartbeats int64 `json:"heartbeats"`
 	Pings      int64 `json:"pings"`
 	// Replies and Errors are frames of the v1 protocol.

@@ -50,6 +50,7 @@ var importRules = []importRule{
 		only: []string{"loadtest", "scenarios", "simulator", "reports", "config", "core/topicpb"},
 	},
 	{list: "reports", folder: "reports", only: []string{"reports", "simulator/latency"}, testsToo: true},
+	{list: "stats", folder: "reports/stats", only: []string{"reports/stats"}, testsToo: true},
 	{list: "config", folder: "config", only: []string{"config"}, testsToo: true},
 	{list: "cmd", except: []string{"cmd"}, deny: []string{"cmd"}, testsToo: true},
 }

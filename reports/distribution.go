@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"firetower/reports/stats"
 	"firetower/simulator/latency"
 )
 
@@ -40,15 +41,7 @@ func Points() []Point {
 // an upper bound to exist at two-sided 95 % confidence: the least n with
 // (p/100)^n <= 0.025, from the order statistics of a sample. p50 needs 6, p90 36,
 // p95 72, p99 368 and p99.9 3,688.
-func Support(p float64) int64 {
-	if p <= 0 {
-		return 1
-	}
-	if p >= 100 {
-		return math.MaxInt64
-	}
-	return int64(math.Ceil(math.Log(0.025) / math.Log(p/100)))
-}
+func Support(p float64) int64 { return stats.Support(p/100, 0.95) }
 
 // Millis converts nanoseconds to milliseconds, rounded to a microsecond, which is
 // what the histograms can tell apart.

@@ -1,53 +1,42 @@
 package reports
 
 import (
-	"fmt"
-	"html"
 	"math"
-	"strconv"
 	"strings"
 )
 
-// chart is a line chart, drawn as SVG with colours left to the page's style sheet.
-// It is drawn twice, for wide and for narrow screens, so that its text stays
-// readable on both: a drawing that merely shrinks becomes unreadable at 400 px.
+// chart has a horizontal and a vertical axis, and any of: lines, stacked areas, cells
+// of a heat map, bands, marks at moments and rules at values.
 type chart struct {
 	label  string // what it shows, for those who cannot see it
 	x, y   axis
 	lines  []line
 	bands  []band
 	marks  []mark
-	height int // of the wide form; 0 means 250
-}
-
-// axis maps values to positions.
-type axis struct {
-	title    string
-	min, max float64
-	log      bool
-	ticks    []tick
-	// at overrides the mapping of a value to a position between 0 and 1.
-	at func(float64) float64
-}
-
-type tick struct {
-	value float64
-	text  string
-	minor bool // left out where there is little room
+	rules  []rule
+	cells  *cells
+	height float64 // of the wide form; 0 means 250
+	// stacked adds each line to those before it, and fills between them. All lines must
+	// have the same x.
+	stacked bool
+	// cursor names the charts of a page that share a cursor, empty for none.
+	cursor string
 }
 
 // line is one series. Points with a NaN break it.
 type line struct {
 	name   string
-	class  string // s1 to s5: colour and dashes
+	class  string // s1 to s8: colour and dashes
 	points []point
 	area   bool // filled down to the axis
+	dots   bool // every point is marked
 	step   bool
 }
 
 type point struct{ x, y float64 }
 
-// band shades a span of x; mark is a vertical line.
+// band shades a span of x; mark is a vertical line at a moment, rule a horizontal one
+// at a value.
 type band struct {
 	from, to float64
 	name     string
@@ -55,118 +44,38 @@ type band struct {
 }
 
 type mark struct {
-	x    float64
+	x     float64
+	name  string
+	class string // fault, or empty for a quiet one
+}
+
+type rule struct {
+	y    float64
 	name string
 }
 
-func (a axis) position(v float64) float64 {
-	if a.at != nil {
-		return a.at(v)
-	}
-	lo, hi := a.min, a.max
-	if a.log {
-		lo, hi, v = math.Log10(lo), math.Log10(hi), math.Log10(math.Max(v, a.min))
-	}
-	if hi <= lo {
+// cells are the counts of a heat map. Column i spans xs[i] to xs[i]+width, row j
+// edges[j] to edges[j+1].
+type cells struct {
+	xs     []float64
+	width  float64
+	edges  []float64
+	counts [][]int64
+}
+
+// heatLevels is how many shades a heat map has; they are the classes h1 to h9.
+const heatLevels = 9
+
+// heatLevel is the shade of a count by its logarithm, 0 for none.
+func heatLevel(count, most int64) int {
+	if count <= 0 {
 		return 0
 	}
-	return (v - lo) / (hi - lo)
-}
-
-// linearAxis covers lo to at least hi with round ticks.
-func linearAxis(title string, lo, hi float64, format func(float64) string) axis {
-	if !(hi > lo) {
-		hi = lo + 1
+	if most <= 1 {
+		return heatLevels
 	}
-	step := roundStep(hi - lo)
-	a := axis{title: title, min: lo, max: lo + math.Ceil((hi-lo)/step-1e-9)*step}
-	for i := 0; ; i++ {
-		v := lo + float64(i)*step
-		if v > a.max+step/1e6 {
-			break
-		}
-		a.ticks = append(a.ticks, tick{value: v, text: format(v), minor: i%2 == 1})
-	}
-	return a
-}
-
-// roundStep is the distance of four to five ticks over a span.
-func roundStep(span float64) float64 {
-	step := math.Pow(10, math.Floor(math.Log10(span/4)))
-	for _, m := range []float64{1, 2, 2.5, 5, 10} {
-		if span/(step*m) <= 5 {
-			return step * m
-		}
-	}
-	return step * 10
-}
-
-// timeAxis covers exactly lo to hi seconds, with ticks at round seconds.
-func timeAxis(lo, hi float64) axis {
-	a := axis{title: "seconds from the start", min: lo, max: hi}
-	step := roundStep(math.Max(hi-lo, 1e-3))
-	for i, v := 0, math.Ceil(lo/step-1e-9)*step; v <= hi; i, v = i+1, v+step {
-		a.ticks = append(a.ticks, tick{value: v, text: plain(v), minor: i%2 == 1})
-	}
-	return a
-}
-
-// plain writes a tick's value without needless digits.
-func plain(v float64) string {
-	if v == 0 {
-		return "0" // and not -0, which rounding up gives
-	}
-	return strconv.FormatFloat(v, 'g', 4, 64)
-}
-
-// logAxis covers lo to hi in decades, with 2 and 5 as minor ticks.
-func logAxis(title string, lo, hi float64, format func(float64) string) axis {
-	lo = math.Max(lo, 1e-3)
-	hi = math.Max(hi, lo*2)
-	a := axis{title: title, log: true, min: floorTo125(lo), max: ceilTo125(hi)}
-	for e := math.Floor(math.Log10(a.min)); e <= math.Ceil(math.Log10(a.max)); e++ {
-		for _, m := range []float64{1, 2, 5} {
-			v := m * math.Pow(10, e)
-			if v >= a.min*0.999 && v <= a.max*1.001 {
-				a.ticks = append(a.ticks, tick{value: v, text: format(v), minor: m != 1})
-			}
-		}
-	}
-	// Within less than two decades, every tick is needed.
-	if a.max/a.min < 100 {
-		for i := range a.ticks {
-			a.ticks[i].minor = false
-		}
-	}
-	return a
-}
-
-func floorTo125(v float64) float64 {
-	p := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{5, 2} {
-		if v >= m*p {
-			return m * p
-		}
-	}
-	return p
-}
-
-func ceilTo125(v float64) float64 {
-	p := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{1, 2, 5} {
-		if v <= m*p {
-			return m * p
-		}
-	}
-	return 10 * p
-}
-
-// frame is the geometry of one form of a chart.
-type frame struct {
-	width, height            int
-	left, right, top, bottom float64
-	minor                    bool // draw minor ticks
-	class                    string
+	l := 1 + int(math.Log(float64(count))/math.Log(float64(most))*(heatLevels-1)+0.5)
+	return min(l, heatLevels)
 }
 
 // svg draws both forms.
@@ -175,93 +84,189 @@ func (c chart) svg() string {
 	if h == 0 {
 		h = 250
 	}
-	wide := frame{width: 812, height: h, left: 48, right: 6, top: 20, bottom: 38, minor: true, class: "wide"}
-	narrow := frame{width: 368, height: h * 9 / 10, left: 40, right: 6, top: 20, bottom: 38, class: "narrow"}
-	return c.draw(wide) + c.draw(narrow)
+	return both(frames(h), c.label, c.draw)
 }
 
-func (c chart) draw(f frame) string {
-	var b strings.Builder
-	px := func(v float64) float64 {
-		return f.left + c.x.position(v)*(float64(f.width)-f.left-f.right)
+func (c chart) draw(v *canvas, f frame) {
+	x := func(value float64) float64 { return f.left + c.x.position(value)*(f.width-f.left-f.right) }
+	y := func(value float64) float64 {
+		p := math.Min(math.Max(c.y.position(value), 0), 1)
+		return f.height - f.bottom - p*(f.height-f.top-f.bottom)
 	}
-	py := func(v float64) float64 {
-		p := math.Min(math.Max(c.y.position(v), 0), 1)
-		return float64(f.height) - f.bottom - p*(float64(f.height)-f.top-f.bottom)
+	right, bottom := f.width-f.right, f.height-f.bottom
+	c.drawBands(v, f, x)
+	c.y.drawVertical(v, f, y)
+	c.x.drawHorizontal(v, f, x)
+	c.drawCells(v, f, x, y)
+	if c.stacked {
+		c.drawStack(v, x, y, bottom)
+	} else {
+		for _, l := range c.lines {
+			l.draw(v, x, y, bottom)
+		}
 	}
-	right, bottom := float64(f.width)-f.right, float64(f.height)-f.bottom
-	fmt.Fprintf(&b, `<svg class="%s" viewBox="0 0 %d %d" role="img" aria-label="%s">`, f.class, f.width, f.height, html.EscapeString(c.label))
+	for _, r := range c.rules {
+		if p := c.y.position(r.y); p < 0 || p > 1 {
+			continue
+		}
+		v.hline("rule", f.left, right, y(r.y))
+		v.text("rulename", "end", right-4, y(r.y)-4, r.name)
+	}
+	c.drawMarks(v, f, x)
+}
+
+func (c chart) drawBands(v *canvas, f frame, x func(float64) float64) {
+	right, bottom := f.width-f.right, f.height-f.bottom
 	for _, band := range c.bands {
-		x0, x1 := math.Max(px(band.from), f.left), math.Min(px(band.to), right)
+		x0, x1 := math.Max(x(band.from), f.left), math.Min(x(band.to), right)
 		if x1 <= x0 {
 			continue
 		}
-		fmt.Fprintf(&b, `<rect class="band %s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>`, band.class, x0, f.top, x1-x0, bottom-f.top)
-		if x1-x0 > 7*float64(len(band.name)) {
-			fmt.Fprintf(&b, `<text class="bandname" x="%.1f" y="%.1f">%s</text>`, x0+5, f.top+12, html.EscapeString(band.name))
+		if c.cells == nil {
+			v.rect("band "+band.class, x0, f.top, x1-x0, bottom-f.top, "")
+		}
+		if x0 > f.left+1 {
+			v.vline("edge", x0, f.top-6, bottom)
+		}
+		// The names stand above the plot, where no line crosses them.
+		if x1-x0 > textWidth(band.name)+8 {
+			v.text("bandname", "middle", (x0+x1)/2, f.top-5, band.name)
 		}
 	}
-	for _, t := range c.y.ticks {
-		if t.minor && !f.minor {
-			continue
-		}
-		y := py(t.value)
-		fmt.Fprintf(&b, `<path class="grid" d="M%.1f %.1fH%.1f"/><text class="tick" text-anchor="end" x="%.1f" y="%.1f">%s</text>`, f.left, y, right, f.left-6, y+3.5, html.EscapeString(t.text))
-	}
-	for _, t := range c.x.ticks {
-		if t.minor && !f.minor {
-			continue
-		}
-		x := px(t.value)
-		anchor := "middle"
-		if x > right-12 {
-			anchor = "end"
-		}
-		fmt.Fprintf(&b, `<path class="grid" d="M%.1f %.1fV%.1f"/><text class="tick" text-anchor="%s" x="%.1f" y="%.1f">%s</text>`, x, f.top, bottom, anchor, x, bottom+14, html.EscapeString(t.text))
-	}
-	fmt.Fprintf(&b, `<path class="axis" d="M%.1f %.1fH%.1f"/>`, f.left, bottom, right)
-	fmt.Fprintf(&b, `<text class="title" text-anchor="end" x="%.1f" y="%.1f">%s</text>`, right, float64(f.height)-5, html.EscapeString(c.x.title))
-	fmt.Fprintf(&b, `<text class="title" x="0" y="10">%s</text>`, html.EscapeString(c.y.title))
-	for _, l := range c.lines {
-		drawLine(&b, l, px, py, bottom)
-	}
-	for _, m := range c.marks {
-		x := px(m.x)
-		if x < f.left || x > right {
-			continue
-		}
-		fmt.Fprintf(&b, `<path class="mark" d="M%.1f %.1fV%.1f"/><text class="markname" x="%.1f" y="%.1f">%s</text>`, x, f.top, bottom, x+4, f.top+26, html.EscapeString(m.name))
-	}
-	b.WriteString("</svg>")
-	return b.String()
 }
 
-// drawLine draws a series; what a gap leaves as a single point becomes a dot.
-func drawLine(b *strings.Builder, l line, px, py func(float64) float64, bottom float64) {
+func (c chart) drawMarks(v *canvas, f frame, x func(float64) float64) {
+	right, bottom := f.width-f.right, f.height-f.bottom
+	// Names of near marks stand below each other.
+	var ends []float64
+	for _, m := range c.marks {
+		at := x(m.x)
+		if at < f.left-0.5 || at > right+0.5 {
+			continue
+		}
+		v.vline("mark "+m.class, at, f.top, bottom)
+		width := textWidth(m.name) + 8
+		anchor, from := "start", at+4
+		if at+width > right {
+			anchor, from = "end", at-width
+		}
+		row := 0
+		for row < len(ends) && ends[row] > from {
+			row++
+		}
+		if row == len(ends) {
+			ends = append(ends, 0)
+		}
+		ends[row] = from + width
+		tx := at + 4
+		if anchor == "end" {
+			tx = at - 4
+		}
+		v.text("markname "+m.class, anchor, tx, f.top+12+float64(row)*13, m.name)
+	}
+}
+
+// drawCells draws one path per shade, which keeps a map of many thousands of cells
+// small.
+func (c chart) drawCells(v *canvas, f frame, x, y func(float64) float64) {
+	if c.cells == nil {
+		return
+	}
+	var most int64
+	for _, col := range c.cells.counts {
+		for _, n := range col {
+			most = max(most, n)
+		}
+	}
+	var shades [heatLevels + 1]strings.Builder
+	for i, col := range c.cells.counts {
+		x0, x1 := x(c.cells.xs[i]), x(c.cells.xs[i]+c.cells.width)
+		x0, x1 = math.Max(x0, f.left), math.Min(x1, f.width-f.right)
+		for j, n := range col {
+			level := heatLevel(n, most)
+			if level == 0 || x1 <= x0 {
+				continue
+			}
+			y1, y0 := y(c.cells.edges[j]), y(c.cells.edges[j+1])
+			b := &shades[level]
+			b.WriteString("M" + px(x0) + " " + px(y0) + "H" + px(x1) + "V" + px(y1) + "H" + px(x0) + "Z")
+		}
+	}
+	for level := 1; level <= heatLevels; level++ {
+		if shades[level].Len() > 0 {
+			v.path("cell h"+string(rune('0'+level)), shades[level].String(), "")
+		}
+	}
+}
+
+// drawStack fills between the running sums of the lines.
+func (c chart) drawStack(v *canvas, x, y func(float64) float64, bottom float64) {
+	var below []float64
+	for _, l := range c.lines {
+		if len(l.points) == 0 {
+			continue
+		}
+		if below == nil {
+			below = make([]float64, len(l.points))
+		}
+		var upper, lower strings.Builder
+		for i, p := range l.points {
+			if math.IsNaN(p.y) {
+				p.y = 0
+			}
+			cmd := "L"
+			if i == 0 {
+				cmd = "M"
+			}
+			upper.WriteString(cmd + px(x(p.x)) + " " + px(y(below[i]+p.y)))
+		}
+		for i := len(l.points) - 1; i >= 0; i-- {
+			at := y(below[i])
+			if below[i] == 0 {
+				at = bottom
+			}
+			lower.WriteString("L" + px(x(l.points[i].x)) + " " + px(at))
+			if !math.IsNaN(l.points[i].y) {
+				below[i] += l.points[i].y
+			}
+		}
+		v.path("fill "+fillOf(l.class), upper.String()+lower.String()+"Z", "")
+		v.path("line solid "+l.class, upper.String(), "")
+	}
+}
+
+// fillOf is the class that fills with the colour of a line's class.
+func fillOf(class string) string { return strings.Replace(class, "s", "f", 1) }
+
+// draw draws a series; what a gap leaves as a single point becomes a dot.
+func (l line) draw(v *canvas, atX, atY func(float64) float64, bottom float64) {
 	flush := func(run []point) {
 		if len(run) == 0 {
 			return
 		}
 		if len(run) == 1 {
-			fmt.Fprintf(b, `<circle class="dot %s" cx="%.1f" cy="%.1f" r="2.5"/>`, l.class, px(run[0].x), py(run[0].y))
+			v.circle("dot "+fillOf(l.class), atX(run[0].x), atY(run[0].y), 2.5, "")
 			return
 		}
 		var d strings.Builder
 		for i, p := range run {
-			x, y := px(p.x), py(p.y)
+			x, y := px(atX(p.x)), px(atY(p.y))
 			switch {
 			case i == 0:
-				fmt.Fprintf(&d, "M%.1f %.1f", x, y)
+				d.WriteString("M" + x + " " + y)
 			case l.step:
-				fmt.Fprintf(&d, "H%.1fV%.1f", x, y)
+				d.WriteString("H" + x + "V" + y)
 			default:
-				fmt.Fprintf(&d, "L%.1f %.1f", x, y)
+				d.WriteString("L" + x + " " + y)
+			}
+			if l.dots {
+				v.circle("dot "+fillOf(l.class), atX(p.x), atY(p.y), 2.5, "")
 			}
 		}
 		if l.area {
-			fmt.Fprintf(b, `<path class="area %s" d="%sV%.1fH%.1fZ"/>`, l.class, d.String(), bottom, px(run[0].x))
+			v.path("area "+fillOf(l.class), d.String()+"V"+px(bottom)+"H"+px(atX(run[0].x))+"Z", "")
 		}
-		fmt.Fprintf(b, `<path class="line %s" d="%s"/>`, l.class, d.String())
+		v.path("line "+l.class, d.String(), "")
 	}
 	var run []point
 	for _, p := range l.points {
@@ -273,37 +278,4 @@ func drawLine(b *strings.Builder, l line, px, py func(float64) float64, bottom f
 		run = append(run, p)
 	}
 	flush(run)
-}
-
-// thin reduces a series to at most n points by largest-triangle-three-buckets
-// (Steinarsson 2013), which keeps the peaks that an average would flatten.
-func thin(points []point, n int) []point {
-	if len(points) <= n || n < 3 {
-		return points
-	}
-	out := make([]point, 0, n)
-	out = append(out, points[0])
-	size := float64(len(points)-2) / float64(n-2)
-	last := 0
-	for i := range n - 2 {
-		from, to := 1+int(float64(i)*size), 1+int(float64(i+1)*size)
-		nextTo := min(1+int(float64(i+2)*size), len(points))
-		var ax, ay float64
-		for _, p := range points[to:nextTo] {
-			ax += p.x
-			ay += p.y
-		}
-		ax /= float64(nextTo - to)
-		ay /= float64(nextTo - to)
-		best, bestArea := from, -1.0
-		for j := from; j < to; j++ {
-			area := math.Abs((points[last].x-ax)*(points[j].y-points[last].y) - (points[last].x-points[j].x)*(ay-points[last].y))
-			if area > bestArea {
-				best, bestArea = j, area
-			}
-		}
-		out = append(out, points[best])
-		last = best
-	}
-	return append(out, points[len(points)-1])
 }

@@ -7,6 +7,15 @@ import (
 	"firetower/simulator/latency"
 )
 
+func TestGalleryOfCharts(t *testing.T) {
+	t.Parallel()
+	page, err := reports.Gallery()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "charts.golden.html", page)
+}
+
 func TestThinKeepsEndsAndPeaks(t *testing.T) {
 	t.Parallel()
 	var in []reports.Point2

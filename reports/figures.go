@@ -9,25 +9,8 @@ import (
 	"firetower/simulator/latency"
 )
 
-// plot is a chart with its legend and its table, as the page shows it.
-type plot struct {
-	Title   string
-	Caption string
-	SVG     string
-	Legend  []legend
-	Table   table
-}
-
-type legend struct{ Class, Name string }
-
-// table is the numbers of a chart, for screen readers, for copying and for diffing.
-type table struct {
-	Head []string
-	Rows [][]string
-}
-
 func (c chart) plot(title, caption string, t table) plot {
-	p := plot{Title: title, Caption: caption, SVG: c.svg(), Table: t}
+	p := plot{Title: title, Caption: caption, SVG: c.svg(), Table: t, Cursor: c.cursor, X0: c.x.min, X1: c.x.max, Log: c.x.log}
 	for _, l := range c.lines {
 		p.Legend = append(p.Legend, legend{l.class, l.name})
 	}
@@ -47,7 +30,7 @@ func timeScale(values []float64) axis {
 	if hi > 0 && hi > 20*math.Max(lo, 1e-3) {
 		return logAxis("ms", lo, hi, plain)
 	}
-	return linearAxis("ms", 0, math.Max(hi, 1e-3), plain)
+	return linearAxis("ms", math.Max(hi, 1e-3), plain)
 }
 
 func ys(lines []line) []float64 {
@@ -68,7 +51,7 @@ func (r *Result) percentileCurve() plot {
 		{"delivery_actual", "delivery, from the actual send", "s2"},
 		{"completion", "completion (last subscriber of a message)", "s3"},
 	}
-	c := chart{label: "Latency by percentile"}
+	c := chart{label: "Latency by percentile", cursor: "percentile"}
 	right := 10.0
 	for _, n := range names {
 		l := line{name: n.name, class: n.class, points: curve(r.Histograms[n.key])}
@@ -206,7 +189,7 @@ func (r *Result) throughput() plot {
 	for _, v := range ys(c.lines) {
 		hi = math.Max(hi, v)
 	}
-	c.y = linearAxis("deliveries/s", 0, hi, short)
+	c.y = linearAxis("deliveries/s", hi, short)
 	t := table{Head: []string{"second", "phase", "planned messages", "sent messages", "delivered"}}
 	for i := range s.T {
 		t.Rows = append(t.Rows, []string{figure(s.T[i]), s.Phase[i], commas(s.Planned[i]), commas(s.Sent[i]), commas(s.Delivered[i])})
@@ -288,7 +271,7 @@ func (r *Result) resources() []plot {
 		for _, v := range ys(c.lines) {
 			hi = math.Max(hi, v)
 		}
-		c.y = linearAxis(unit, 0, hi, show)
+		c.y = linearAxis(unit, hi, show)
 		c.height = 190
 		// The processes live longer than the traffic.
 		if n := len(r.Phases); n > 0 {
@@ -324,7 +307,7 @@ func (r *Result) fan() plot {
 
 // timeChart is a chart over the seconds of the run in which messages flowed.
 func (r *Result) timeChart(label string) chart {
-	c := chart{label: label}
+	c := chart{label: label, cursor: "time"}
 	lo, hi := math.Inf(1), 0.0
 	for i, p := range r.Phases {
 		from, to := p.Start/1000, p.End/1000

@@ -1,96 +1,113 @@
 package reports
 
 import (
-	"bytes"
-	_ "embed"
-	"encoding/json"
 	"fmt"
-	"html/template"
 	"maps"
 	"slices"
 	"strings"
 )
 
-//go:embed page.html
-var pageText string
-
-//go:embed page.css
-var pageStyle string
-
-// page is parsed once; a template is safe for concurrent use.
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"plot": func(p plot) template.HTML {
-		// chart.draw escapes every text that it writes.
-		return template.HTML(p.SVG) // see above
-	},
-}).Parse(pageText))
-
-// tile is one key figure.
-type tile struct{ Name, Value, Unit, Note string }
-
-// fact is a line of a two-column list.
-type fact struct{ Name, Value string }
-
-// pageData is what the template takes.
-type pageData struct {
-	R           *Result
-	Style       template.CSS
-	Subject     string
-	Busy        string
-	Headline    string
-	When        string
-	Tiles       []tile
-	Latency     []plot
-	Time        []plot
-	Resources   []plot
-	Ledger      []fact
-	Publisher   []fact
-	Processes   table
-	Thresholds  []thresholdRow
-	Faults      []string
-	Environment []fact
-	JSON        template.JS
-}
-
-type thresholdRow struct {
-	Text, Is string
-	OK       bool
-}
-
 // HTML is the report as one page that needs no other file and no network: styles
 // and drawings stand in it, and so does the document itself, as JSON.
 func (r *Result) HTML() ([]byte, error) {
-	// Marshal writes <, > and & as escapes, so that no text of a run can end the
-	// script element that the document stands in.
-	doc, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("render page: %w", err)
+	return sheet{
+		Title:   fmt.Sprintf("%s on %s: %s", r.Scenario, r.Target, r.Verdict),
+		Verdict: string(r.Verdict), Name: r.Scenario, On: "on " + r.Target, Purpose: r.Purpose,
+		Lines: []string{
+			strings.TrimSpace(r.subject()),
+			r.Started.UTC().Format("2006-01-02 15:04:05 UTC") + ", " + seconds(float64(r.Ended.Sub(r.Started).Milliseconds())),
+		},
+		Reasons: r.firstOfAll(), Tiles: r.tiles(), Sections: r.sections(),
+		Footer:   r.ID + " · " + r.Schema + " · the whole document stands in this page as JSON",
+		Document: r,
+	}.html()
+}
+
+// firstOfAll is what a reader must know before any figure.
+func (r *Result) firstOfAll() []string {
+	var out []string
+	if r.Interrupted {
+		out = append(out, "The run was interrupted; the figures are of what had been measured until then.")
 	}
-	d := pageData{
-		R: r, Style: template.CSS(pageStyle), // our own file
-		Subject: strings.TrimSpace(r.subject()), Busy: r.busy(), Headline: r.Headline(),
-		When:      r.Started.UTC().Format("2006-01-02 15:04:05 UTC") + ", " + seconds(float64(r.Ended.Sub(r.Started).Milliseconds())),
-		Tiles:     r.tiles(),
-		Resources: r.resources(),
-		Ledger:    r.ledgerFacts(), Publisher: r.publisherFacts(), Processes: r.processTable(),
-		Environment: r.environmentFacts(),
-		JSON:        template.JS(doc), // escaped by Marshal, see above
+	if r.Failure != "" {
+		out = append(out, r.Failure)
 	}
+	out = append(out, r.Reasons...)
+	if busy := r.busy(); busy != "" {
+		out = append(out, busy)
+	}
+	return out
+}
+
+// sections are the chapters of the page, in the order in which they are read.
+func (r *Result) sections() []section {
+	var latency, overTime []block
 	if r.Delivery.Count > 0 {
-		d.Latency = []plot{r.percentileCurve()}
-		d.Time = []plot{r.overTime(), r.throughput(), r.fan()}
+		latency = []block{plotBlock(r.percentileCurve())}
+		overTime = []block{plotBlock(r.overTime()), plotBlock(r.throughput()), plotBlock(r.fan())}
 	}
-	for _, t := range r.Thresholds {
-		d.Thresholds = append(d.Thresholds, thresholdRow{t.Text, t.is(), t.OK})
-	}
+	var faults []string
 	for _, f := range r.Faults {
-		d.Faults = append(d.Faults, f.line())
+		faults = append(faults, f.line())
 	}
-	var b bytes.Buffer
-	if err := page.Execute(&b, d); err != nil {
-		return nil, fmt.Errorf("render page: %w", err)
+	resources := make([]block, 0, 3)
+	for _, p := range r.resources() {
+		resources = append(resources, plotBlock(p))
 	}
-	return b.Bytes(), nil
+	processes := r.processTable()
+	resources = append(resources, block{Heading: "Processes, in the measured phase", Table: &processes})
+	thresholds := r.thresholdBlocks()
+	out := []section{{"Thresholds", thresholds}}
+	if len(faults) > 0 {
+		out = append(out, section{"Faults", []block{{Text: faults}}})
+	}
+	return append(out,
+		section{"Latency", latency},
+		section{"Over time", overTime},
+		section{"Resources", resources},
+		section{"Ledger", []block{{Columns: []block{
+			{Heading: "Deliveries", Facts: r.ledgerFacts()},
+			{Heading: "Messages, by " + r.Publisher.Via, Facts: r.publisherFacts()},
+		}}}},
+		section{"Self-check of the load generator", []block{{Checks: r.Checks}}},
+		section{"Environment", r.environmentBlocks()},
+	)
+}
+
+func plotBlock(p plot) block { return block{Plot: &p} }
+
+func (r *Result) thresholdBlocks() []block {
+	if len(r.Thresholds) == 0 {
+		return nil
+	}
+	t := table{Head: []string{"must hold", "is", ""}, Words: 3, Text: true}
+	for _, th := range r.Thresholds {
+		word := "failed"
+		if th.OK {
+			word = "held"
+		}
+		t.Rows = append(t.Rows, []string{th.Text, th.is(), word})
+	}
+	return []block{{Table: &t}}
+}
+
+func (r *Result) environmentBlocks() []block {
+	out := []block{{Facts: r.environmentFacts()}}
+	if len(r.Configuration.Overrides) > 0 {
+		var facts []fact
+		for _, o := range r.Configuration.Overrides {
+			facts = append(facts, fact{o.Key, o.Value + " (" + o.Origin + ")"})
+		}
+		out = append(out, block{Heading: "Overrides", Facts: facts})
+	}
+	for _, p := range []struct{ fold, text string }{
+		{"Scenario, resolved", r.Configuration.Scenario},
+		{"Gateway configuration", r.Configuration.Gateway},
+		{"Manager configuration", r.Configuration.Manager},
+	} {
+		out = append(out, block{Fold: p.fold, Pre: p.text})
+	}
+	return out
 }
 
 func (r *Result) tiles() []tile {

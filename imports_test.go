@@ -44,7 +44,7 @@ var importRules = []importRule{
 	{list: "simulator", folder: "simulator", only: []string{"simulator"}, testsToo: true},
 	{list: "latency", folder: "simulator/latency", only: []string{"simulator/latency"}, testsToo: true},
 	{list: "stamp", folder: "simulator/stamp", only: []string{"simulator/stamp"}, testsToo: true},
-	{list: "scenarios", folder: "scenarios", only: []string{"scenarios"}, testsToo: true},
+	{list: "scenarios", folder: "scenarios", only: []string{"scenarios", "config/suggest"}, testsToo: true},
 	{
 		list: "loadtest", folder: "loadtest", testsToo: true,
 		only: []string{"loadtest", "scenarios", "simulator", "reports", "config", "core/topicpb"},
@@ -52,6 +52,7 @@ var importRules = []importRule{
 	{list: "reports", folder: "reports", only: []string{"reports", "simulator/latency"}, testsToo: true},
 	{list: "stats", folder: "reports/stats", only: []string{"reports/stats"}, testsToo: true},
 	{list: "config", folder: "config", only: []string{"config"}, testsToo: true},
+	{list: "suggest", folder: "config/suggest", only: []string{"config/suggest"}, testsToo: true},
 	{list: "cmd", except: []string{"cmd"}, deny: []string{"cmd"}, testsToo: true},
 }
 

@@ -25,7 +25,7 @@ func TestRunOfEveryTarget(t *testing.T) {
 		{"firetower v1", loadtest.Firetower, func(*scenarios.Scenario) {}},
 		{"firetower v0, two gateways, two workers, topics shared out", loadtest.Firetower, func(s *scenarios.Scenario) {
 			v0(s)
-			s.Topology = scenarios.Topology{Gateways: 2, Workers: 2}
+			s.Topology.Gateways, s.Topology.Workers = 2, 2
 			s.Topics = scenarios.Topics{Count: 8, PerConnection: 3}
 			s.Load.Publishers = 2
 			s.Load.Arrivals = scenarios.ArrivalsPoisson

@@ -31,7 +31,7 @@ func TestPlanRefusesWhatTheMachineCannotCarry(t *testing.T) {
 		{"30,000 in one gateway", loadtest.Firetower, nil, func(s *scenarios.Scenario) { s.Connections = 30_000 }, "topology.gateways: a server process needs 30512 descriptors, the hard limit is 20000"},
 		{"30,000 in two gateways", loadtest.Firetower, nil, func(s *scenarios.Scenario) { s.Connections, s.Topology.Gateways = 30_000, 2 }, ""},
 		{"30,000 in two gateways and one worker", loadtest.Firetower, nil, func(s *scenarios.Scenario) {
-			s.Connections, s.Topology = 30_000, scenarios.Topology{Gateways: 2, Workers: 1}
+			s.Connections, s.Topology.Gateways, s.Topology.Workers = 30_000, 2, 1
 		}, "topology.workers: a worker needs 30512 descriptors"},
 		{"few ports", loadtest.Firetower, func(m *loadtest.Machine) { m.Ports = 4000 }, func(s *scenarios.Scenario) { s.Connections = 10_000 }, "each source address needs 5000 ports to one server, there are 4000"},
 		{"little memory", loadtest.Firetower, func(m *loadtest.Machine) { m.MemoryAvailable = 400 << 20 }, func(s *scenarios.Scenario) { s.Connections = 10_000 }, "of memory are needed, 400MiB are available"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -178,8 +179,14 @@ func decodeEntries[T any](d *decoder, name string, v any, keys []key[T], def fun
 				d.fail(full, "unknown key"+DidYouMean(field, names(keys)))
 				continue
 			}
+			d.note(full)
 			if err := assign(k.at(&entry), t[field]); err != nil {
 				d.fail(full, err.Error())
+			}
+		}
+		for _, k := range keys {
+			if !k.means(&entry) && !d.given[at+"."+k.name] {
+				reflect.ValueOf(k.at(&entry)).Elem().SetZero()
 			}
 		}
 		out = append(out, entry)

@@ -13,7 +13,7 @@ func (s Scenario) Encode() string {
 	var b strings.Builder
 	table := ""
 	for _, k := range scenarioKeys {
-		if unused(s, k.name) {
+		if unused(s, k) {
 			continue
 		}
 		name := k.name
@@ -37,32 +37,24 @@ func (s Scenario) Encode() string {
 	return b.String()
 }
 
-// unused tells whether the load's mode leaves a key without meaning, in which
-// case Decode would refuse it.
-func unused(s Scenario, name string) bool {
-	switch name {
-	case "load.rate", "load.arrivals":
-		return s.Load.Mode != ModeOpen
-	case "load.burst", "load.every":
-		return s.Load.Mode != ModeBurst
-	case "load.inflight":
-		return s.Load.Mode != ModeInflight
+// unused tells whether a key is left out: Decode would refuse it, or it says nothing.
+func unused(s Scenario, k key[Scenario]) bool {
+	switch k.name {
 	case "load.mix":
 		return len(s.Load.Mix) == 0
-	case "churn.topics", "churn.rate":
+	case "churn.topics":
 		return s.Churn.Topics == 0
-	case "reconnect.after", "reconnect.most", "reconnect.jitter":
-		return s.Reconnect.Mode == ReconnectNever
-	case "capacity.from", "capacity.to", "capacity.trial", "capacity.p99", "capacity.precision":
-		return s.Load.Mode != ModeCapacity
 	default:
-		return false
+		return !k.means(&s)
 	}
 }
 
 func encodeEntry[T any](b *strings.Builder, table string, keys []key[T], v *T) {
 	fmt.Fprintf(b, "\n[[%s]]\n", table)
 	for _, k := range keys {
+		if !k.means(v) {
+			continue
+		}
 		fmt.Fprintf(b, "%s = %s\n", k.name, format(k.at(v)))
 	}
 }

@@ -307,7 +307,7 @@ func Default() Scenario {
 			Mode: ModeOpen, Rate: Rate{5}, Arrivals: ArrivalsConstant, Payload: 128,
 			Publishers: 1, Window: 1024, GiveUp: Seconds(5),
 		},
-		Capacity: Capacity{From: Rate{10}, To: Rate{100_000}, Trial: Seconds(5), P99: Seconds(0.1), Precision: 0.1},
+		Capacity: Capacity{From: Rate{10}, To: Rate{10_000}, Trial: Seconds(5), P99: Seconds(0.1), Precision: 0.1},
 		Phases: Phases{
 			Settle: Seconds(2), Ready: Seconds(30), Warmup: Seconds(5), Measure: Seconds(30), Drain: Seconds(10),
 			Calibrate: Seconds(2), Leave: Seconds(10),

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +19,12 @@ var update = flag.Bool("update", false, "write the golden files")
 func TestEveryScenarioOfTheCatalogueLoads(t *testing.T) {
 	t.Parallel()
 	names := scenarios.Names()
-	for _, want := range []string{"smoke", "1k-group", "10k-group", "burst-5k", "inflight-1k", "never-reads", "manager-restart", "idle-10k", "1k-topics-10-subs"} {
-		if !strings.Contains(strings.Join(names, " ")+" ", want+" ") {
+	for _, want := range []string{
+		"smoke", "1k-group", "5k-group", "10k-group", "50k-group", "1k-topics-10-subs", "10k-topics-churn", "burst-5k", "inflight-1k",
+		"idle-10k", "idle-50k", "connect-storm", "reconnect-storm", "slow-1pct", "never-reads", "gateway-kill", "gateway-pause",
+		"manager-restart", "link-blackhole", "capacity-search", "mixed-payload", "soak",
+	} {
+		if !slices.Contains(names, want) {
 			t.Errorf("the catalogue lacks %s, it has %v", want, names)
 		}
 	}
@@ -34,6 +39,9 @@ func TestEveryScenarioOfTheCatalogueLoads(t *testing.T) {
 		}
 		if len(s.Thresholds) == 0 {
 			t.Errorf("%s has no thresholds, so nothing can fail it", name)
+		}
+		if n := len(s.Purpose); n > 100 {
+			t.Errorf("%s: a purpose of %d characters does not fit a line", name, n)
 		}
 	}
 }
@@ -86,13 +94,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{"size too small", minimal + "[load]\npayload = \"12B\"", []string{"f.toml:6: load.payload: must be 128B to 1MiB"}},
 		{"a string for a number", "version = 1\nname = \"x\"\npurpose = \"p\"\nconnections = \"ten\"", []string{`f.toml:4: connections: wants a whole number, got the string "ten"`}},
 		{"no connections", "version = 1\nname = \"x\"\npurpose = \"p\"\nconnections = 0", []string{"f.toml:4: connections: must be 1 to 1000000, got 0"}},
-		{"unknown mode", minimal + "[load]\nmode = \"opne\"", []string{`f.toml:6: load.mode: must be open, burst, inflight or idle, got "opne", did you mean "open"?`}},
-		{"burst without its size", minimal + "[load]\nmode = \"burst\"", []string{"load.burst: must be 1 to", "load.every: must be above 0s"}},
+		{"unknown mode", minimal + "[load]\nmode = \"opne\"", []string{`f.toml:6: load.mode: must be open, burst, inflight, capacity or idle, got "opne", did you mean "open"?`}},
+		{"burst without its size", minimal + "[load]\nmode = \"burst\"", []string{"load.burst: must be 1 to 100000, got 0", "load.every: must be above 0s and at most 24h, got 0s"}},
 		{"a key that the mode ignores", minimal + "[load]\nmode = \"idle\"\nrate = \"5/s\"", []string{"f.toml:7: load.rate: is for load.mode = \"open\" alone"}},
 		{"unknown threshold metric", minimal + "thresholds = [\"delivery.p98<1ms\"]", []string{`f.toml:5: thresholds: "delivery.p98<1ms": no metric "delivery.p98", did you mean "delivery.p9`}},
 		{"threshold without a unit", minimal + "thresholds = [\"delivery.p99<250\"]", []string{`f.toml:5: thresholds: "delivery.p99<250": "250" is not a duration`}},
 		{"unknown fault key", minimal + "[[fault]]\nkind = \"manager-restart\"\nwhen = \"3s\"", []string{"f.toml:7: fault[0].when: unknown key"}},
-		{"fault kind misspelt", minimal + "[[fault]]\nkind = \"manager-restrat\"\nat = \"3s\"", []string{`f.toml:6: fault[0].kind: must be "manager-restart", got "manager-restrat", did you mean "manager-restart"?`}},
+		{"fault kind misspelt", minimal + "[[fault]]\nkind = \"manager-restrat\"\nat = \"3s\"", []string{`f.toml:6: fault[0].kind: must be manager-restart, gateway-kill, gateway-pause, link-blackhole or disconnect, got "manager-restrat", did you mean "manager-restart"?`}},
 		{"fault after the end", minimal + "[[fault]]\nkind = \"manager-restart\"\nat = \"300s\"", []string{"f.toml:7: fault[0].at: the fault would end at 5m1s, after the measured 30s"}},
 		{"second slow entry", minimal + "[[slow]]\ncount = 1\n[[slow]]\ncount = -1", []string{"f.toml:8: slow[1].count: must be at least 1, got -1"}},
 		{"all clients slow", minimal + "[[slow]]\ncount = 10", []string{"f.toml:5: slow: 10 slow clients leave none of 10"}},
@@ -179,6 +187,7 @@ func TestUnits(t *testing.T) {
 		{rate, "10/m", "10/m"},
 		{rate, "7/h", "7/h"},
 		{rate, "0.001/s", "0.001/s"},
+		{rate, "1000000/s", "1000000/s"},
 		{rate, "5/d", ""},
 		{rate, "NaN/s", ""},
 		{rate, "-5/s", ""},

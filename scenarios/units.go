@@ -87,7 +87,11 @@ func ParseRate(s string) (Rate, error) {
 func (r Rate) String() string {
 	best := ""
 	for _, u := range rateUnits {
-		text := strconv.FormatFloat(r.PerSecond*u.span, 'g', -1, 64) + u.suffix
+		v, form := r.PerSecond*u.span, byte('g')
+		if v >= 1 && v < 1e15 {
+			form = 'f' // "1000000/s" reads better than "1e+06/s"
+		}
+		text := strconv.FormatFloat(v, form, -1, 64) + u.suffix
 		back, err := ParseRate(text)
 		if best == "" || len(text) < len(best)-shorterBy && err == nil && back == r {
 			best = text
@@ -220,8 +224,8 @@ func ParseMix(s string) (Mix, error) {
 		return Mix{}, err
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(weight))
-	if err != nil || n < 1 || n > 1_000_000 {
-		return Mix{}, fmt.Errorf("%q: the weight must be a whole number from 1 to 1000000", s)
+	if err != nil || n < 1 || n > maxWeight {
+		return Mix{}, fmt.Errorf("%q: the weight must be a whole number from 1 to %d", s, maxWeight)
 	}
 	return Mix{Size: bytes, Weight: n}, nil
 }

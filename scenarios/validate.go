@@ -2,8 +2,10 @@ package scenarios
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
-	"time"
+	"slices"
+	"strings"
 )
 
 // The bounds below keep a slip of the fingers from becoming a day's run or an
@@ -12,14 +14,20 @@ const (
 	maxConnections = 1_000_000
 	maxTopics      = 1_000_000
 	maxMessages    = 2_000_000
-	maxPhase       = 24 * time.Hour
 	maxRate        = 1_000_000
 	// MinPayload is the smallest message that can hold the test header.
 	MinPayload = 128
 	maxPayload = 1 << 20
+	maxMix     = 64
+	maxWeight  = 1_000_000
+	// maxTopicsPerClient is the gateway's own default of limits.maxTopicsPerConn.
+	maxTopicsPerClient = 128
 )
 
-var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+var (
+	nameForm    = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+	purposeForm = regexp.MustCompile(`^[^\r\n]+$`)
+)
 
 // Validate joins one *ProblemError for each thing that is wrong with a scenario that
 // did not come from a file, or that was changed since.
@@ -38,100 +46,152 @@ func (d *decoder) check(ok bool, key, format string, args ...any) {
 	}
 }
 
-func (d *decoder) between(key string, v, low, high int) {
-	d.check(v >= low && v <= high, key, "must be %d to %d, got %d", low, high, v)
+// eachKey checks what one table of keys says of itself: keys that mean nothing here,
+// choices and limits. Entries of arrays have a prefix as "fault[0].".
+func eachKey[T any](d *decoder, prefix string, keys []key[T], t, def *T) {
+	for _, k := range keys {
+		full := prefix + k.name
+		if !k.means(t) {
+			// What is zero by default and is not here was meant to be something.
+			zero := reflect.ValueOf(k.at(def)).Elem().IsZero()
+			d.check(!d.given[full] && (!zero || reflect.ValueOf(k.at(t)).Elem().IsZero()), full, "%s", k.ignored())
+			continue
+		}
+		if reason := k.problem(t); reason != "" && !d.refused(full) {
+			d.fail(full, reason)
+		}
+	}
 }
 
-func (d *decoder) phase(key string, v Duration) {
-	d.check(v.Duration >= 0 && v.Duration <= maxPhase, key, "must be at most %v, got %v", Duration{maxPhase}, v)
+// refused tells whether a key's value could not even be read.
+func (d *decoder) refused(key string) bool {
+	return slices.ContainsFunc(d.problems, func(p *ProblemError) bool { return p.Key == key })
 }
 
 func (d *decoder) validate() {
-	s := &d.s
+	s, def := &d.s, Default()
 	if d.file != "" {
-		// A file without its version may mean another format than this one.
-		d.check(d.given["version"], "version", "is missing: write version = %d", Version)
+		for _, k := range scenarioKeys {
+			d.check(!k.needed || d.given[k.name], k.name, "is missing: %s", k.doc)
+		}
 	}
-	d.check(s.Version == Version, "version", "this build reads version %d, got %d", Version, s.Version)
-	d.check(nameForm.MatchString(s.Name), "name", "wants lower-case letters, digits and hyphens, got %q", s.Name)
-	d.check(s.Purpose != "", "purpose", "is missing: say in one line what the scenario asks")
-	d.between("connections", s.Connections, 1, maxConnections)
-	d.check(s.Subprotocol == V0 || s.Subprotocol == V1, "subprotocol", "must be %q or %q, got %q%s", V1, V0, s.Subprotocol,
-		DidYouMean(string(s.Subprotocol), []string{string(V0), string(V1)}))
-	d.between("topics.count", s.Topics.Count, 1, maxTopics)
-	if s.Topics.Count >= 1 {
-		d.between("topics.per_connection", s.Topics.PerConnection, 1, min(s.Topics.Count, 128))
+	if d.file == "" || d.given["version"] {
+		// Any other problem may be no more than this one.
+		d.check(s.Version == Version, "version", "this build reads version %d, got %d", Version, s.Version)
 	}
-	d.check(s.Connect.Rate.PerSecond > 0 && s.Connect.Rate.PerSecond <= maxRate, "connect.rate", "must be above 0 and at most %d/s, got %v", maxRate, s.Connect.Rate)
-	d.between("connect.handshakes", s.Connect.Handshakes, 1, 4096)
-	d.check(s.Connect.Timeout.Duration > 0, "connect.timeout", "must be above 0s")
-	d.phase("connect.timeout", s.Connect.Timeout)
-	d.phase("phases.settle", s.Phases.Settle)
-	d.phase("phases.ready", s.Phases.Ready)
-	d.phase("phases.warmup", s.Phases.Warmup)
-	d.phase("phases.measure", s.Phases.Measure)
-	d.phase("phases.drain", s.Phases.Drain)
-	d.check(s.Phases.Ready.Duration > 0, "phases.ready", "must be above 0s")
-	d.check(s.Phases.Measure.Duration > 0, "phases.measure", "must be above 0s")
-	d.check(s.Phases.Drain.Duration > 0, "phases.drain", "must be above 0s, or every message under way at the end is lost")
-	d.between("topology.gateways", s.Topology.Gateways, 1, 64)
-	d.between("topology.workers", s.Topology.Workers, 0, 64)
+	eachKey(d, "", scenarioKeys, s, &def)
+	d.validateTopics()
 	d.validateLoad()
+	d.validateTopology()
 	d.validateSlow()
 	d.validateFaults()
+	d.validateThresholds()
+}
+
+func (d *decoder) validateTopics() {
+	s := &d.s
+	d.check(s.Topics.PerConnection <= max(s.Topics.Count, 1), "topics.per_connection", "must be at most topics.count, %d, got %d", s.Topics.Count, s.Topics.PerConnection)
+	if s.Reconnect.Mode == ReconnectAlways {
+		d.check(s.Reconnect.Most.Duration >= s.Reconnect.After.Duration, "reconnect.most", "must be at least reconnect.after, %v, got %v", s.Reconnect.After, s.Reconnect.Most)
+	}
+	if s.Churn.Topics == 0 {
+		return
+	}
+	d.check(s.Churn.Topics >= 2, "churn.topics", "must be at least 2, or there is no other topic to join, got %d", s.Churn.Topics)
+	d.check(s.Topics.Count+s.Churn.Topics <= maxTopics, "churn.topics", "must be at most %d together with topics.count, got %d", maxTopics, s.Churn.Topics)
+	d.check(s.Topics.PerConnection < maxTopicsPerClient, "topics.per_connection", "must be below %d with churn, whose topic is one more, got %d", maxTopicsPerClient, s.Topics.PerConnection)
+	d.check(s.Subprotocol == V1, "churn.topics", "needs subprotocol = %q: the other one confirms no subscription, so nobody could say from when on a message is due", V1)
 }
 
 func (d *decoder) validateLoad() {
-	l := &d.s.Load
-	switch l.Mode {
-	case ModeOpen:
-		d.check(l.Rate.PerSecond > 0 && l.Rate.PerSecond <= maxRate, "load.rate", "must be above 0 and at most %d/s, got %v", maxRate, l.Rate)
-	case ModeBurst:
-		d.between("load.burst", l.Burst, 1, 100_000)
-		d.check(l.Every.Duration > 0, "load.every", "must be above 0s in burst mode")
-	case ModeInflight:
-		d.between("load.inflight", l.Inflight, 1, 100_000)
+	s, l := &d.s, &d.s.Load
+	if l.Mode == ModeInflight {
 		d.check(l.Publishers == 1, "load.publishers", "must be 1 in inflight mode, whose loop is one, got %d", l.Publishers)
-	case ModeIdle, ModeCapacity:
-	default:
-		modes := []string{string(ModeOpen), string(ModeBurst), string(ModeInflight), string(ModeIdle)}
-		d.fail("load.mode", fmt.Sprintf("must be open, burst, inflight or idle, got %q%s", l.Mode, DidYouMean(string(l.Mode), modes)))
+		d.check(s.Churn.Topics == 0, "churn.topics", "needs an open load: a closed loop waits for the deliveries of a message, and with churn nobody knows beforehand how many those are")
 	}
-	// A key that the mode does not use would be parsed and ignored.
-	d.check(l.Burst == 0 || l.Mode == ModeBurst, "load.burst", "is for load.mode = \"burst\" alone")
-	d.check(l.Every.Duration == 0 || l.Mode == ModeBurst, "load.every", "is for load.mode = \"burst\" alone")
-	d.check(l.Inflight == 0 || l.Mode == ModeInflight, "load.inflight", "is for load.mode = \"inflight\" alone")
-	d.check(!d.given["load.rate"] || l.Mode == ModeOpen, "load.rate", "is for load.mode = \"open\" alone")
-	d.check(l.Arrivals == ArrivalsConstant || l.Arrivals == ArrivalsPoisson, "load.arrivals", "must be %q or %q, got %q", ArrivalsConstant, ArrivalsPoisson, l.Arrivals)
-	d.check(l.Payload >= MinPayload && l.Payload <= maxPayload, "load.payload", "must be %v to %v, since the test header needs its room, got %v", Size(MinPayload), Size(maxPayload), l.Payload)
-	d.between("load.publishers", l.Publishers, 1, 64)
-	d.between("load.window", l.Window, 1, 1_000_000)
-	d.check(l.GiveUp.Duration > 0, "load.give_up", "must be above 0s")
-	if n := d.s.MessagesPerSecond() * (d.s.Phases.Measure.Seconds() + d.s.Phases.Warmup.Seconds()); n > maxMessages {
+	d.check(l.Mode != ModeIdle || s.Churn.Topics == 0, "churn.topics", "needs a load: without messages nobody could tell who is subscribed")
+	d.check(len(l.Mix) <= maxMix, "load.mix", "must be at most %d sizes, got %d", maxMix, len(l.Mix))
+	for _, m := range l.Mix {
+		d.check(m.Size >= MinPayload && m.Size <= maxPayload, "load.mix", "%v: the size must be %v to %v, since the test header needs its room", m, Size(MinPayload), Size(maxPayload))
+		d.check(m.Weight >= 1 && m.Weight <= maxWeight, "load.mix", "%v: the weight must be 1 to %d", m, maxWeight)
+	}
+	if l.Mode == ModeBurst && l.Every.Duration <= 0 {
+		return // has no rate
+	}
+	if n := s.MessagesPerSecond() * (s.Phases.Measure.Seconds() + s.Phases.Warmup.Seconds()); n > maxMessages {
 		d.fail("load", fmt.Sprintf("plans %.0f messages, more than the %d that a ledger of single messages is made for", n, maxMessages))
 	}
+	if l.Mode != ModeCapacity {
+		return
+	}
+	c := s.Capacity
+	d.check(c.From.PerSecond < c.To.PerSecond, "capacity.to", "must be above capacity.from, %v, got %v", c.From, c.To)
+	n := c.To.PerSecond * c.Trial.Seconds()
+	d.check(n <= maxMessages, "capacity.trial", "plans up to %.0f messages in one trial, more than the %d that a ledger of single messages is made for", n, maxMessages)
+}
+
+func (d *decoder) validateTopology() {
+	t := d.s.Topology
+	d.check(t.Managers <= max(t.Gateways, 1), "topology.managers", "must be at most topology.gateways, %d, got %d: a manager without a gateway has nothing to do", t.Gateways, t.Managers)
 }
 
 func (d *decoder) validateSlow() {
-	for i, g := range d.s.Slow {
-		at := fmt.Sprintf("slow[%d].", i)
-		d.check(g.Kind == SlowNeverReads, at+"kind", "must be %q, got %q%s", SlowNeverReads, g.Kind, DidYouMean(string(g.Kind), []string{string(SlowNeverReads)}))
-		d.check(g.Count >= 1, at+"count", "must be at least 1, got %d", g.Count)
-		d.check(g.ReceiveBuffer >= 0 && g.ReceiveBuffer <= 64<<20, at+"receive_buffer", "must be at most 64MiB, got %v", g.ReceiveBuffer)
+	for i := range d.s.Slow {
+		def := defaultSlow()
+		def.Rate = Rate{} // what an entry holds that has no use for it
+		eachKey(d, fmt.Sprintf("slow[%d].", i), slowKeys, &d.s.Slow[i], &def)
 	}
 	d.check(len(d.s.Slow) == 0 || d.s.SlowClients() < d.s.Connections, "slow", "%d slow clients leave none of %d to measure", d.s.SlowClients(), d.s.Connections)
 }
 
 func (d *decoder) validateFaults() {
-	d.check(len(d.s.Faults) == 0 || d.s.Load.Mode == ModeOpen, "fault", "needs load.mode = \"open\": a closed loop stops with the server, and so hides the fault")
-	for i, f := range d.s.Faults {
-		at := fmt.Sprintf("fault[%d].", i)
-		d.check(f.Kind == FaultManagerRestart, at+"kind", "must be %q, got %q%s", FaultManagerRestart, f.Kind, DidYouMean(string(f.Kind), []string{string(FaultManagerRestart)}))
-		d.check(f.Recover.Duration > 0, at+"recover", "must be above 0s")
-		d.check(f.At.Duration+f.Hold.Duration < d.s.Phases.Measure.Duration, at+"at", "the fault would end at %v, after the measured %v", Duration{f.At.Duration + f.Hold.Duration}, d.s.Phases.Measure)
+	s := &d.s
+	d.check(len(s.Faults) == 0 || s.Load.Mode == ModeOpen, "fault", "needs load.mode = \"open\": a closed loop stops with the server, and so hides the fault")
+	for i := range s.Faults {
+		f, at := &s.Faults[i], fmt.Sprintf("fault[%d].", i)
+		eachKey(d, at, faultKeys, f, &Fault{})
+		d.validateVictim(f, at)
+		d.check(f.At.Duration+f.Hold.Duration < s.Phases.Measure.Duration, at+"at", "the fault would end at %v, after the measured %v", Duration{f.At.Duration + f.Hold.Duration}, s.Phases.Measure)
 		if i > 0 {
-			prev := d.s.Faults[i-1]
+			prev := s.Faults[i-1]
 			d.check(f.At.Duration >= prev.At.Duration+prev.Hold.Duration+prev.Recover.Duration, at+"at", "comes before fault[%d] has recovered", i-1)
 		}
+	}
+}
+
+func (d *decoder) validateVictim(f *Fault, at string) {
+	s := &d.s
+	switch f.Kind {
+	case FaultManagerRestart:
+		d.check(f.Victim < s.Topology.Managers, at+"victim", "must be below topology.managers, %d, got %d", s.Topology.Managers, f.Victim)
+	case FaultGatewayKill, FaultGatewayPause, FaultLinkBlackhole:
+		d.check(f.Victim < s.Topology.Gateways, at+"victim", "must be below topology.gateways, %d, got %d", s.Topology.Gateways, f.Victim)
+	case FaultDisconnect:
+	}
+	// Clients that stay away miss everything until the end, outside of the fault's window.
+	if f.Kind == FaultGatewayKill || f.Kind == FaultDisconnect {
+		d.check(s.Reconnect.Mode == ReconnectAlways, at+"kind", "%s needs reconnect.mode = %q: clients that stay away miss all messages until the end, which no fault explains", f.Kind, ReconnectAlways)
+	}
+}
+
+// validateThresholds refuses a limit on a figure that the run cannot have.
+func (d *decoder) validateThresholds() {
+	s := &d.s
+	for _, t := range s.Thresholds {
+		table, _, _ := strings.Cut(t.Metric, ".")
+		lack := ""
+		switch {
+		case table == "fault" && len(s.Faults) == 0:
+			lack = "there is no [[fault]]"
+		case table == "slow" && len(s.Slow) == 0:
+			lack = "there is no [[slow]]"
+		case table == "churn" && s.Churn.Topics == 0, table == "join" && s.Churn.Topics == 0:
+			lack = "churn.topics is 0"
+		case table == "capacity" && s.Load.Mode != ModeCapacity:
+			lack = "load.mode is not \"capacity\""
+		case table == "reconnect" && s.Reconnect.Mode == ReconnectNever:
+			lack = "reconnect.mode is \"never\""
+		}
+		d.check(lack == "", "thresholds", "%q: the run will have no such figure, since %s", t.Text, lack)
 	}
 }

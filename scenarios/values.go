@@ -33,7 +33,7 @@ func assign(dst, v any) error {
 		if !ok {
 			return fmt.Errorf(`wants a list of strings, as ["lost==0"], got %s`, describe(v))
 		}
-		out := make([]Threshold, 0, len(items))
+		var out []Threshold
 		for _, item := range items {
 			text, ok := item.(string)
 			if !ok {
@@ -63,7 +63,7 @@ func assign(dst, v any) error {
 }
 
 func assignMix(p *[]Mix, items []any) error {
-	out := make([]Mix, 0, len(items))
+	var out []Mix
 	for _, item := range items {
 		text, ok := item.(string)
 		if !ok {
@@ -138,6 +138,33 @@ func wanted(dst any) string {
 	}
 }
 
+// kindOf names what a field takes, for tools.
+func kindOf(dst any) string {
+	switch dst.(type) {
+	case *int, *uint64:
+		return "integer"
+	case *Duration:
+		return "duration"
+	case *Rate:
+		return "rate"
+	case *Ratio:
+		return "share"
+	case *Size:
+		return "size"
+	case *[]Threshold:
+		return "thresholds"
+	case *[]Mix:
+		return "mix"
+	case *string:
+		return "string"
+	default:
+		return "word"
+	}
+}
+
+// word is the text of a field that takes a string or a word of a closed set.
+func word(src any) string { return reflect.ValueOf(src).Elem().String() }
+
 // describe names a decoded TOML value for an error.
 func describe(v any) string {
 	switch v := v.(type) {
@@ -178,7 +205,7 @@ func format(src any) string {
 	case fmt.Stringer:
 		return quote(p.String())
 	}
-	return quote(reflect.ValueOf(src).Elem().String())
+	return quote(word(src))
 }
 
 // quote writes a TOML basic string; TOML and Go agree on it once control

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,34 +21,10 @@ func newLoadtestCommand(g *globalState) *cobra.Command {
 		newLoadtestRunCommand(g),
 		newLoadtestPlanCommand(g),
 		newLoadtestListCommand(g),
+		newLoadtestValidateCommand(g),
 		newLoadtestWorkerCommand(g),
 		newLoadtestReferenceCommand(g),
 	)
-}
-
-func newLoadtestListCommand(g *globalState) *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List the scenarios",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			w := tabwriter.NewWriter(g.stdout, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "SCENARIO\tTIME\tFILES\tMEMORY\tASKS")
-			for _, name := range scenarios.Names() {
-				s, err := scenarios.Open(name)
-				if err != nil {
-					return err
-				}
-				// What does not fit this machine is listed all the same.
-				p, err := loadtest.NewPlan(s, loadtest.Firetower, loadtest.ReadMachine())
-				if err != nil && !errors.Is(err, loadtest.ErrImpossible) {
-					return err
-				}
-				fmt.Fprintf(w, "%s\t%v\t%d\t%v\t%s\n", name, p.Duration.Round(time.Second), max(p.DescriptorsServer, p.DescriptorsWorker), scenarios.Size(p.Memory>>20<<20), s.Purpose)
-			}
-			return w.Flush()
-		},
-	}
 }
 
 func newLoadtestPlanCommand(g *globalState) *cobra.Command {
@@ -107,7 +81,7 @@ func scenarioArgument(_ *cobra.Command, args []string) error {
 // newLoadtestWorkerCommand is the process that holds clients; a run starts it.
 func newLoadtestWorkerCommand(g *globalState) *cobra.Command {
 	return &cobra.Command{
-		Use: "worker", Short: "Hold clients for a run, which speaks to it over standard input", Hidden: true, Args: cobra.NoArgs,
+		Use: "worker", Short: "Hold clients for a run, which speaks to it over standard input", Hidden: true, Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := loadtest.RunWorker(cmd.Context(), g.stdin, g.stdout)
 			if errors.Is(err, context.Canceled) {

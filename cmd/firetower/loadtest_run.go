@@ -22,8 +22,9 @@ func newLoadtestRunCommand(g *globalState) *cobra.Command {
 clients, warm up, measure, drain, account for every delivery, and report.
 
 SCENARIO is a name of 'firetower loadtest list' or a .toml file. What it says is
-overridden by the variables FIRETOWER_LOADTEST_RATE, _DURATION, _CONNS and _SEED,
-and these by flags. The first Ctrl-C ends the run early and still reports; the
+overridden by variables of the environment, and these by flags: of a key as
+load.payload the variable is FIRETOWER_LOADTEST_LOAD_PAYLOAD, and _RATE, _DURATION,
+_CONNS and _SEED are short for the most common. The first Ctrl-C ends the run early and still reports; the
 second ends it at once.
 
 With --vs the target and each reference server run in turn on the same work, in

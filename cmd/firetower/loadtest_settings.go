@@ -27,12 +27,53 @@ type loadtestSettings struct {
 	versus                              []string
 }
 
-// environmentKeys are the variables that override a scenario. Other keys have flags alone.
-var environmentKeys = []struct{ variable, key string }{
-	{"FIRETOWER_LOADTEST_RATE", "load.rate"},
-	{"FIRETOWER_LOADTEST_DURATION", "phases.measure"},
-	{"FIRETOWER_LOADTEST_CONNS", "connections"},
-	{"FIRETOWER_LOADTEST_SEED", "seed"},
+// variablePrefix begins the variables that override a scenario.
+const variablePrefix = "FIRETOWER_LOADTEST_"
+
+// shortVariables are those of the keys that are overridden most; the flags of these
+// keys have the same names.
+var shortVariables = []struct{ name, key string }{
+	{"RATE", "load.rate"},
+	{"DURATION", "phases.measure"},
+	{"CONNS", "connections"},
+}
+
+// environmentKeys are the variables that override a scenario: the short ones, and one
+// for each key that is no entry of an array, as FIRETOWER_LOADTEST_LOAD_RATE.
+func environmentKeys() []environmentKey {
+	var out []environmentKey
+	for _, v := range shortVariables {
+		out = append(out, environmentKey{variablePrefix + v.name, v.key})
+	}
+	for _, k := range scenarios.Keys() {
+		if k.Name == "version" || strings.HasPrefix(k.Name, "slow.") || strings.HasPrefix(k.Name, "fault.") {
+			continue
+		}
+		out = append(out, environmentKey{variablePrefix + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_")), k.Name})
+	}
+	return out
+}
+
+// environmentKey is a variable and the key that it sets.
+type environmentKey struct{ variable, key string }
+
+// fromEnvironment lays the variables over a scenario.
+func (o *loadtestSettings) fromEnvironment(set func(origin, key, value string) error) error {
+	by := map[string]string{} // key -> variable
+	for _, v := range environmentKeys() {
+		value := o.variable(v.variable)
+		if value == "" {
+			continue
+		}
+		if other := by[v.key]; other != "" {
+			return usagef("%s and %s are both %s: set one of them", other, v.variable, v.key)
+		}
+		by[v.key] = v.variable
+		if err := set(v.variable, v.key, normalRate(v.key, value)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o *loadtestSettings) flags(cmd *cobra.Command) {
@@ -84,12 +125,8 @@ func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Sc
 	if err := o.checkVariables(); err != nil {
 		return s, nil, err
 	}
-	for _, v := range environmentKeys {
-		if value := o.variable(v.variable); value != "" {
-			if err := set(v.variable, v.key, normalRate(v.key, value)); err != nil {
-				return s, nil, err
-			}
-		}
+	if err := o.fromEnvironment(set); err != nil {
+		return s, nil, err
 	}
 	f := cmd.Flags()
 	for _, v := range []struct{ flag, key, value string }{
@@ -117,8 +154,10 @@ func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Sc
 			return s, nil, err
 		}
 	}
-	if o.ignoresRate(s) && slices.ContainsFunc(overrides, func(v reports.Override) bool { return v.Key == "load.rate" }) {
-		return s, nil, usagef("load.rate: scenario %s has load.mode = %q, which takes no rate", s.Name, s.Load.Mode)
+	for _, v := range overrides {
+		if why := s.Ignored(v.Key); why != "" {
+			return s, nil, usagef("%s: %s %s", v.Origin, v.Key, why)
+		}
 	}
 	if err := s.Validate(); err != nil {
 		return s, nil, &usageError{err}
@@ -136,10 +175,6 @@ func (o *loadtestSettings) open(ref string) (scenarios.Scenario, error) {
 		return scenarios.Scenario{}, err
 	}
 	return scenarios.Decode(ref, b)
-}
-
-func (o *loadtestSettings) ignoresRate(s scenarios.Scenario) bool {
-	return s.Load.Mode != scenarios.ModeOpen
 }
 
 // normalRate lets people write a bare number for a rate a second.
@@ -177,17 +212,15 @@ func (o *loadtestSettings) variable(name string) string {
 	return ""
 }
 
-// variablePrefix begins the variables that override a scenario.
-const variablePrefix = "FIRETOWER_LOADTEST_"
-
 // checkVariables refuses a variable that looks like ours and is none: a slip of the
 // fingers would otherwise measure something else than was meant. It tells of those that
 // the services would take from the environment, since a run does not: its document must
 // say all that it depends on.
 func (o *loadtestSettings) checkVariables() error {
-	names := make([]string, len(environmentKeys))
-	for i, v := range environmentKeys {
-		names[i] = v.variable
+	keys := environmentKeys()
+	names, short := make([]string, len(keys)), make([]string, len(keys))
+	for i, v := range keys {
+		names[i], short[i] = v.variable, strings.TrimPrefix(v.variable, variablePrefix)
 	}
 	for _, kv := range o.g.environ {
 		name, value, _ := strings.Cut(kv, "=")
@@ -195,8 +228,9 @@ func (o *loadtestSettings) checkVariables() error {
 			continue
 		}
 		if strings.HasPrefix(name, variablePrefix) {
-			near := scenarios.DidYouMean(strings.TrimPrefix(name, variablePrefix), []string{"RATE", "DURATION", "CONNS", "SEED"})
-			return usagef("%s: unknown variable%s; there are %s", name, strings.Replace(near, `"`, `"`+variablePrefix, 1), strings.Join(names, ", "))
+			near := scenarios.DidYouMean(strings.TrimPrefix(name, variablePrefix), short)
+			return usagef("%s: unknown variable%s; there are %s, and one for each key of a scenario, as %s for load.payload", name,
+				strings.Replace(near, `"`, `"`+variablePrefix, 1), strings.Join(names[:len(shortVariables)], ", "), variablePrefix+"LOAD_PAYLOAD")
 		}
 		if keys, secret := serverVariable(name); len(keys) > 0 {
 			if secret {

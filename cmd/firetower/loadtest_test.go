@@ -11,31 +11,18 @@ import (
 
 	"firetower/loadtest"
 	"firetower/reports"
-	"firetower/scenarios"
 )
-
-func TestLoadtestList(t *testing.T) {
-	t.Parallel()
-	code, stdout, stderr := cli(t, "loadtest", "list")
-	if code != exitOK {
-		t.Fatalf("exit code %d: %s", code, stderr)
-	}
-	for _, name := range scenarios.Names() {
-		if !strings.Contains(stdout, name+" ") {
-			t.Errorf("%s is not listed:\n%s", name, stdout)
-		}
-	}
-}
 
 func TestLoadtestPlanShowsWhatOverridesWhat(t *testing.T) {
 	t.Parallel()
 	p := newProcess("loadtest", "plan", "1k-group", "--rate", "7", "--set", "gateway.bucket.Num=8").
-		withEnv("FIRETOWER_LOADTEST_RATE=3", "FIRETOWER_LOADTEST_CONNS=500", "FIRETOWER_LOADTEST_DURATION=", "RATE=99")
+		withEnv("FIRETOWER_LOADTEST_RATE=3", "FIRETOWER_LOADTEST_CONNS=500", "FIRETOWER_LOADTEST_DURATION=", "RATE=99", "FIRETOWER_LOADTEST_LOAD_PAYLOAD=1KiB", "FIRETOWER_LOADTEST_SEED=4")
 	if code := p.run(t); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
 	for _, want := range []string{
 		"override: load.rate = 3/s (FIRETOWER_LOADTEST_RATE)", "override: connections = 500 (FIRETOWER_LOADTEST_CONNS)",
+		"override: load.payload = 1KiB (FIRETOWER_LOADTEST_LOAD_PAYLOAD)", "override: seed = 4 (FIRETOWER_LOADTEST_SEED)",
 		"override: load.rate = 7/s (--rate)", "override: gateway.bucket.Num = 8 (--set)",
 		"clients       500", "load          7/s", "descriptors", "must hold     lost==0",
 	} {
@@ -99,11 +86,14 @@ func TestLoadtestRefusesBeforeItStartsAnything(t *testing.T) {
 		{"a file without its ending", "mine", "whose name ends in .toml", nil},
 		{"no such file", "mine.toml", "file does not exist", nil},
 		{"a rate that is none", "smoke --rate fast", `--rate: load.rate: "fast" is not a rate`, nil},
-		{"a rate where there is none", "burst-5k --rate 5", "takes no rate", nil},
+		{"a rate where there is none", "burst-5k --rate 5", `--rate: load.rate is for load.mode = "open" alone`, nil},
 		{"a variable that is none", "smoke", "FIRETOWER_LOADTEST_DURATION: phases.measure: \"10\" is not a duration", []string{"FIRETOWER_LOADTEST_DURATION=10"}},
 		{"a variable misspelt", "smoke", `FIRETOWER_LOADTEST_RAET: unknown variable, did you mean "FIRETOWER_LOADTEST_RATE"?`, []string{"FIRETOWER_LOADTEST_RAET=10"}},
 		{"a variable far off", "smoke", "FIRETOWER_LOADTEST_FROBNICATE: unknown variable; there are FIRETOWER_LOADTEST_RATE, FIRETOWER_LOADTEST_DURATION", []string{"FIRETOWER_LOADTEST_FROBNICATE=10"}},
 		{"a variable with its prefix misspelt", "smoke", `FIRETOWER_LOADTES_RATE: unknown variable, did you mean "FIRETOWER_LOADTEST_RATE"?`, []string{"FIRETOWER_LOADTES_RATE=10"}},
+		{"a key without a meaning", "smoke --set capacity.p99=1s", `--set: capacity.p99 is for load.mode = "capacity" alone`, nil},
+		{"a variable without a meaning", "smoke", `FIRETOWER_LOADTEST_CHURN_RATE: churn.rate is for churn.topics above 0 alone`, []string{"FIRETOWER_LOADTEST_CHURN_RATE=1/s"}},
+		{"two variables of one key", "smoke", "FIRETOWER_LOADTEST_RATE and FIRETOWER_LOADTEST_LOAD_RATE are both load.rate: set one of them", []string{"FIRETOWER_LOADTEST_RATE=1", "FIRETOWER_LOADTEST_LOAD_RATE=2"}},
 		{"an unknown key", "smoke --set load.rat=5/s", `no key "load.rat", did you mean "load.rate"?`, nil},
 		{"a key of a server", "smoke --set bucket.Num=8", `--set: no key "bucket.Num", did you mean gateway.bucket.Num?`, nil},
 		{"a key of both servers", "smoke --set heartbeat=8s", `no key "heartbeat", did you mean gateway.heartbeat or manager.heartbeat?`, nil},

@@ -435,14 +435,28 @@ func TestWarnsOfAnOpenDoor(t *testing.T) {
 	}
 }
 
-func TestNoManagerThere(t *testing.T) {
-	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
+// refusingAddress is one that refuses connections, and that nobody else gets while the
+// test runs: a port is taken by a connection, at which nobody listens.
+func refusingAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	nobody := closed.Addr().String()
-	closed.Close()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		ln.Close()
+	})
+	return conn.LocalAddr().String()
+}
+
+func TestNoManagerThere(t *testing.T) {
+	t.Parallel()
+	nobody := refusingAddress(t)
 	for _, args := range []string{"publish a b", "topics", "gateways", "kick --user a"} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()

@@ -33,7 +33,7 @@ type account struct {
 	ledger  []connLedger
 	gaps    *gaps
 	phases  [MaxPhases]*phaseLedger
-	newest  Phase // the newest phase that a message has been seen of
+	newest  Phase // the phase of the newest good message
 	rows    *rowTable
 
 	intervalEnd int64 // when the current second ends; 0 before the first message
@@ -44,9 +44,13 @@ type account struct {
 	connect      *latency.Recorder
 	subscribe    *latency.Recorder
 	refused      map[string]int64
-	slow         slowLedger
-	load         Load
-	failure      error // the first thing that must not happen, such as a histogram that cannot be packed
+	reconnect    *latency.Recorder
+	// reconnectRefused counts attempts to come back that failed; down are the healthy ones without a connection at the end.
+	reconnectRefused map[string]int64
+	down             int64
+	slow             slowLedger
+	load             Load
+	failure          error // the first thing that must not happen, such as a histogram that cannot be packed
 
 	firstMessage int64 // when the first message came; 0 before
 	published    published
@@ -56,7 +60,7 @@ type account struct {
 type connLedger struct {
 	unique     [MaxPhases]uint32 // distinct messages
 	probesLeft int32             // slots that have not seen a probe
-	latencySum int64             // of PhaseMeasure, in ns
+	latencySum int64             // of the headline phases, in ns
 	latencies  uint32            // how many are in it
 }
 
@@ -64,6 +68,8 @@ type connLedger struct {
 type phaseLedger struct {
 	received, duplicated, reordered, late, corrupt, foreign, negative, bytes int64
 	intended, actual                                                         *latency.Recorder
+	receivedInnocent                                                         int64
+	innocent                                                                 *latency.Recorder // nil without a victim
 }
 
 // slowLedger is a [SlowReport] while it is being counted.
@@ -79,6 +85,8 @@ type published struct {
 	connected, subscribed, refused, probed  atomic.Int64
 	received, bytes                         atomic.Int64
 	duplicated, reordered, corrupt, foreign atomic.Int64
+	reconnected, disconnected               atomic.Int64
+	lastReconnect                           atomic.Int64 // CLOCK_MONOTONIC; 0 is never
 
 	mu     sync.Mutex // guards the following
 	closed map[string]int64
@@ -96,8 +104,9 @@ func newAccount(config *Config, first, conns int) *account {
 		ledger:  make([]connLedger, healthy),
 		gaps:    newGaps(maxGaps), rows: newRowTable(config.MaxRows),
 		connect: latency.NewRecorder(), subscribe: latency.NewRecorder(),
-		refused: make(map[string]int64),
-		slow:    slowLedger{closed: make(map[string]int64)},
+		refused: make(map[string]int64), reconnectRefused: make(map[string]int64),
+		reconnect: latency.NewRecorder(),
+		slow:      slowLedger{closed: make(map[string]int64)},
 	}
 	a.published.closed = make(map[string]int64)
 	for i := range a.topics {
@@ -116,6 +125,9 @@ func newAccount(config *Config, first, conns int) *account {
 func (a *account) phase(p Phase) *phaseLedger {
 	if a.phases[p] == nil {
 		a.phases[p] = &phaseLedger{intended: latency.NewRecorder(), actual: latency.NewRecorder()}
+		if a.config.Victim >= 0 {
+			a.phases[p].innocent = latency.NewRecorder()
+		}
 	}
 	return a.phases[p]
 }
@@ -140,7 +152,7 @@ func (a *account) message(conn int, envelope, data []byte, wire int, now int64) 
 		return
 	}
 	phase := Phase(s.Phase)
-	a.newest = max(a.newest, phase)
+	a.newest = phase
 	p := a.phase(phase)
 	if a.firstMessage == 0 {
 		a.firstMessage = now
@@ -164,6 +176,10 @@ func (a *account) message(conn int, envelope, data []byte, wire int, now int64) 
 			a.published.probed.Add(1)
 		}
 	}
+	innocent := a.config.Victim >= 0 && a.config.innocent(global)
+	if innocent {
+		p.receivedInnocent++
+	}
 	intended, actual := now-s.Intended, now-s.Actual
 	if intended < 0 || actual < 0 {
 		p.negative++
@@ -174,11 +190,14 @@ func (a *account) message(conn int, envelope, data []byte, wire int, now int64) 
 	}
 	p.intended.Record(intended)
 	p.actual.Record(actual)
-	if phase == PhaseMeasure {
+	if innocent {
+		p.innocent.Record(intended)
+	}
+	if headline(phase) {
 		ledger.latencySum += intended
 		ledger.latencies++
 	}
-	if phase != PhaseProbe {
+	if hasRows(phase) {
 		a.rows.add(phase, rowKey{s.Sequence, s.Topic, s.Publisher}, s.Intended, intended)
 	}
 	if a.config.Intervals {
@@ -253,6 +272,9 @@ func (p *published) addTo(c *Counters) {
 	c.Reordered += p.reordered.Load()
 	c.Corrupt += p.corrupt.Load()
 	c.Foreign += p.foreign.Load()
+	c.Reconnected += p.reconnected.Load()
+	c.Disconnected += p.disconnected.Load()
+	c.LastReconnectNS = max(c.LastReconnectNS, p.lastReconnect.Load())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for code, n := range p.closed {
@@ -279,12 +301,22 @@ func (a *account) ended(conn int, code string, now int64) {
 	a.published.mu.Lock()
 	a.published.closed[code]++
 	a.published.mu.Unlock()
-	if conn >= a.healthy {
-		a.slow.closed[code]++
-		if now != 0 {
-			a.slow.endedAt = append(a.slow.endedAt, now)
-		}
+	if conn < a.healthy {
+		a.published.disconnected.Add(1)
+		return
 	}
+	a.slow.closed[code]++
+	if now != 0 {
+		a.slow.endedAt = append(a.slow.endedAt, now)
+	}
+}
+
+// returned counts a healthy connection that had ended and is subscribed again.
+func (a *account) returned(lostAt, now int64) {
+	a.reconnect.Record(now - lostAt)
+	a.published.reconnected.Add(1)
+	a.published.disconnected.Add(-1)
+	a.published.lastReconnect.Store(now)
 }
 
 // closedHealthy is the closed map without the slow connections.
@@ -317,7 +349,12 @@ func (a *account) spread(s *Spread, told []Phase, expected map[Phase][]uint64) {
 	for conn := range a.ledger {
 		ledger := &a.ledger[conn]
 		s.Connections++
-		x := float64(ledger.unique[PhaseMeasure])
+		var x float64
+		for phase, n := range ledger.unique {
+			if headline(Phase(phase)) {
+				x += float64(n)
+			}
+		}
 		s.Delivered += x
 		s.DeliveredSquares += x * x
 		if ledger.latencies > 0 {

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -15,6 +16,7 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 		Engine: config.Engine, Connections: config.Connections, RowStride: 1,
 		Refused: make(map[string]int64), Closed: make(map[string]int64),
 		Connect: latency.NewRecorder(), Subscribe: latency.NewRecorder(),
+		Reconnect: latency.NewRecorder(), ReconnectRefused: make(map[string]int64),
 		Spread: Spread{MeanLatency: latency.NewRecorder()},
 	}
 	if config.Healthy() < config.Connections {
@@ -36,6 +38,7 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 
 	counters := countersOf(accounts)
 	r.Subscribed, r.Probed = counters.Subscribed, counters.Probed
+	r.Reconnects, r.LastReconnectNS = counters.Reconnected, counters.LastReconnectNS
 	rows := newRowTable(config.MaxRows)
 	ledgers := make([]*PhaseReport, MaxPhases)
 	started := firstMessage(accounts)
@@ -48,6 +51,11 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 		rows.absorb(a.rows)
 		a.spread(&r.Spread, told, expected)
 		addCounts(r.Refused, a.refused)
+		addCounts(r.ReconnectRefused, a.reconnectRefused)
+		r.Down += a.down
+		if err := r.Reconnect.Merge(a.reconnect); err != nil {
+			return nil, err
+		}
 		addCounts(r.Closed, a.closedHealthy())
 		r.Unattributed.add(a.unattributed)
 		r.Load.add(a.load)
@@ -70,10 +78,17 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 			a.slow.addTo(r.Slow, started)
 		}
 	}
+	innocents := innocentSubscribers(&config)
 	for phase, topics := range expected {
 		p := phaseOf(ledgers, phase)
 		for topic, n := range topics {
 			p.Expected += int64(n) * int64(subscribers[topic])
+			p.LostInnocent += int64(n) * int64(innocents[topic])
+		}
+		for _, a := range accounts {
+			if counted := a.phases[phase]; counted != nil {
+				p.LostInnocent -= counted.receivedInnocent
+			}
 		}
 		p.Lost = p.Expected - p.Received
 	}
@@ -105,6 +120,24 @@ func expectations(config Config, sent []TopicSent) (map[Phase][]uint64, error) {
 	return expected, nil
 }
 
+// innocentSubscribers counts, for each topic, the healthy connections of this fleet that are innocent; none are without
+// a victim.
+func innocentSubscribers(config *Config) []int {
+	counts := make([]int, config.Topics.Count)
+	if config.Victim < 0 {
+		return counts
+	}
+	for conn := config.FirstIndex; conn < config.FirstIndex+config.Healthy(); conn++ {
+		if !config.innocent(conn) {
+			continue
+		}
+		for k := range config.Topics.PerConn {
+			counts[config.Topics.Topic(conn, k)]++
+		}
+	}
+	return counts
+}
+
 // firstMessage is when the first message reached any connection, 0 if none did.
 func firstMessage(accounts []*account) int64 {
 	var first int64
@@ -120,7 +153,9 @@ func firstMessage(accounts []*account) int64 {
 func buildRows(counted *rowTable, sent []TopicSent, subscribers []int, limit int) (uint64, []MessageRow) {
 	var total uint64
 	for _, s := range sent {
-		total += s.Count
+		if hasRows(s.Phase) {
+			total += s.Count
+		}
 	}
 	stride := counted.stride
 	for total/stride > uint64(limit) {
@@ -128,6 +163,9 @@ func buildRows(counted *rowTable, sent []TopicSent, subscribers []int, limit int
 	}
 	rows := make([]MessageRow, 0, total/stride)
 	for _, s := range sent {
+		if !hasRows(s.Phase) {
+			continue
+		}
 		for seq := s.First; seq < s.First+s.Count; seq++ {
 			key := rowKey{seq, s.Topic, s.Publisher}
 			if key.hash()&(stride-1) != 0 {
@@ -169,16 +207,19 @@ func (p *phaseLedger) addTo(r *PhaseReport) error {
 	r.Foreign += p.foreign
 	r.Negative += p.negative
 	r.Bytes += p.bytes
-	if err := r.Intended.Merge(p.intended); err != nil {
-		return err
+	errs := []error{r.Intended.Merge(p.intended), r.Actual.Merge(p.actual)}
+	if p.innocent != nil {
+		errs = append(errs, r.Innocent.Merge(p.innocent))
 	}
-	return r.Actual.Merge(p.actual)
+	return errors.Join(errs...)
 }
 
 // phaseOf returns the report of a phase, made when it is not there.
 func phaseOf(ledgers []*PhaseReport, phase Phase) *PhaseReport {
 	if ledgers[phase] == nil {
-		ledgers[phase] = &PhaseReport{Phase: phase, Intended: latency.NewRecorder(), Actual: latency.NewRecorder()}
+		ledgers[phase] = &PhaseReport{
+			Phase: phase, Intended: latency.NewRecorder(), Actual: latency.NewRecorder(), Innocent: latency.NewRecorder(),
+		}
 	}
 	return ledgers[phase]
 }

@@ -43,7 +43,7 @@ type SlowSpec struct {
 // nanoseconds there.
 type Config struct {
 	// URLs are the ws:// addresses of the servers. Connection i uses URLs[i mod len(URLs)], where i counts over the
-	// whole run. Hosts are IP addresses. Required.
+	// whole run; its n-th attempt to come back uses URLs[(i+n) mod len(URLs)]. Hosts are IP addresses. Required.
 	URLs []string `json:"urls"`
 	// Subprotocol is offered in the handshake and must be what the server picks: "firetower.v1", "firetower.v0", or
 	// empty to offer none, which means v0. Default "".
@@ -82,6 +82,11 @@ type Config struct {
 	MaxFrame int `json:"max_frame"`
 	// Slow asks for connections that do not keep up. Default none.
 	Slow []SlowSpec `json:"slow"`
+	// Reconnect says what a healthy connection does when it ends. Default: nothing.
+	Reconnect ReconnectPlan `json:"reconnect"`
+	// Victim is the index in URLs of the server that a fault is going to happen to. Connections whose own server is
+	// another are innocent of it: see [PhaseReport.Innocent]. -1 blames nobody. Default -1 in DefaultConfig.
+	Victim int `json:"victim"`
 	// MessageDeadline is the latency from which a message counts as late. Default 10s.
 	MessageDeadline time.Duration `json:"message_deadline"`
 	// MaxRows bounds the per-message rows that one shard keeps; past it every second message is left out of them, then
@@ -110,6 +115,7 @@ func DefaultConfig() Config {
 	return Config{
 		Shards: 1, Topics: TopicPlan{Count: 1, PerConn: 1, Prefix: "loadtest-"}, Publishers: 1,
 		ConnectRate: 2000, HandshakesInFlight: 256, HandshakeTimeout: 30 * time.Second,
+		Reconnect: ReconnectPlan{After: 100 * time.Millisecond, Most: 5 * time.Second, Jitter: 0.5}, Victim: -1,
 		MaxFrame: 1 << 20, MessageDeadline: 10 * time.Second, MaxRows: 1 << 16,
 		Engine: defaultEngine, Rest: 250 * time.Microsecond, Batch: 128, ReadBuffer: 256 << 10, Intervals: true,
 	}
@@ -192,9 +198,15 @@ func (c Config) Validate() error {
 	} else if !engineExists(c.Engine) {
 		bad("engine: %q exists on Linux only", c.Engine)
 	}
-	problems = append(problems, c.Topics.validate())
+	if c.Victim < -1 || c.Victim >= max(len(c.URLs), 1) {
+		bad("victim: must be -1 or an index in urls (%d of them), got %d", len(c.URLs), c.Victim)
+	}
+	problems = append(problems, c.Topics.validate(), c.Reconnect.validate())
 	return errors.Join(problems...)
 }
+
+// innocent says that a connection, counted over the whole run, belongs to another server than the victim.
+func (c *Config) innocent(conn int) bool { return conn%len(c.URLs) != c.Victim }
 
 // Healthy is the number of connections that are not slow by plan: FirstIndex to FirstIndex+Healthy-1.
 func (c Config) Healthy() int {

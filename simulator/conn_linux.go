@@ -18,6 +18,7 @@ const (
 	connReceiving             // subscribed
 	connIgnoring              // subscribed, slow by plan: its socket is left alone
 	connLeaving               // our close frame sent, the server's outstanding
+	connWaiting               // lost, and to come back: no descriptor until then
 	connClosed                // no descriptor any more
 )
 
@@ -32,6 +33,7 @@ type conn struct {
 	wire      int        // their size with headers
 	out       []byte     // what the socket did not take
 	handshake *handshake // nil once subscribed
+	back      *comeback  // nil unless lost and on its way back
 }
 
 // ready answers an event of a connection.
@@ -225,8 +227,10 @@ func (s *shard) message(index int, payload []byte, wire int, now int64) {
 		s.refuse(index, reason)
 		return
 	}
-	s.account.subscribe.Record(now - c.handshake.asked)
-	s.subscribed(index)
+	if c.back == nil {
+		s.account.subscribe.Record(now - c.handshake.asked)
+	}
+	s.subscribed(index, now)
 }
 
 // violated ends a connection whose server broke the protocol.
@@ -242,13 +246,19 @@ func (s *shard) violated(index int, code protocolError, now int64) {
 func (s *shard) lost(index int, code string, now int64) {
 	c := &s.conns[index]
 	switch c.state {
-	case connClosed:
+	case connClosed, connWaiting:
 		return
 	case connConnecting, connUpgrading, connSubscribing, connNew:
 		s.refuse(index, "closed before subscribed: "+code)
 		return
 	case connReceiving, connIgnoring:
 		s.account.ended(index, code, now)
+		if s.config.Reconnect.Enabled && index < s.account.healthy {
+			s.close(index)
+			c.back = &comeback{lostAt: now}
+			s.comeBack(index, now)
+			return
+		}
 	case connLeaving:
 		s.closing--
 		if index >= s.account.healthy {
@@ -270,9 +280,23 @@ func (s *shard) close(index int) {
 		return
 	}
 	unix.Close(int(c.fd))
-	s.open--
 	c.fd = -1
+	c.fragments, c.wire = 0, 0
 	c.partial, c.message, c.out = nil, nil, nil
+}
+
+// reset ends a healthy connection with RST, as a client does that has crashed. It says whether there was one.
+func (s *shard) reset(index int, now int64) bool {
+	c := &s.conns[index]
+	if c.state != connReceiving {
+		return false
+	}
+	// Without the option it is an ordinary end; that it cannot be set on a socket of ours is not to be expected.
+	if err := unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+		s.account.fail(err)
+	}
+	s.lost(index, resetByPlan, now)
+	return true
 }
 
 // maxOut bounds what a connection keeps for a socket that does not take it: answers to pings that the server does not
@@ -329,10 +353,16 @@ func (s *shard) sayGoodbye() {
 		}
 	}
 	goodbye := s.masks.appendClose(nil, closeNormal)
+	s.timers, s.dial.again, s.dial.attempts, s.dial.inFlight = nil, nil, nil, 0
 	for index := range s.conns {
 		c := &s.conns[index]
 		slow := c.state == connIgnoring
 		if !slow && c.state != connReceiving {
+			if index < s.account.healthy {
+				s.account.down++
+			}
+			s.close(index) // what is on its way back does not get there
+			c.state, c.handshake = connClosed, nil
 			continue
 		}
 		c.state = connLeaving
@@ -352,10 +382,8 @@ func (s *shard) abandon() {
 		if c.state == connLeaving && index >= s.account.healthy {
 			s.account.slow.open++
 		}
-		if c.state != connNew {
-			s.close(index)
-			c.state = connClosed
-		}
+		s.close(index)
+		c.state = connClosed
 	}
 	s.closing = 0
 }

@@ -1,7 +1,7 @@
 package simulator
 
 // Counters is what a fleet can say of itself while it runs. It is a snapshot for progress displays: loops publish
-// their figures once per batch, so that they trail the truth by milliseconds, and never fall.
+// their figures once per batch, so that they trail the truth by milliseconds, and but for one they never fall.
 type Counters struct {
 	// Connected is how many connections have completed their upgrade, and Subscribed how many their subscription
 	// (v0 knows no answer: there it is when the request was written).
@@ -19,6 +19,11 @@ type Counters struct {
 	Reordered  int64 `json:"reordered"`
 	Corrupt    int64 `json:"corrupt"`
 	Foreign    int64 `json:"foreign"`
+	// Reconnected is how often a healthy connection that had ended came back, and LastReconnectNS when the newest one did
+	// (CLOCK_MONOTONIC; 0 is never). Disconnected is how many that have ended are not back now; it alone may fall.
+	Reconnected     int64 `json:"reconnected"`
+	LastReconnectNS int64 `json:"last_reconnect_ns"`
+	Disconnected    int64 `json:"disconnected"`
 	// Closed is how many connections have ended after they had subscribed, by close code, slow ones included.
 	Closed map[string]int64 `json:"closed,omitempty"`
 }

@@ -9,19 +9,33 @@ import (
 
 // dialState is how far a shard has come in connecting.
 type dialState struct {
-	begun, active bool
-	ramp          ramp
-	maxInFlight   int
-	inFlight      int // connections that have begun and not settled
-	next          int // the next connection to begin
-	oldest        int // no connection before this one is in flight
+	begun       bool
+	ramp        ramp
+	maxInFlight int
+	inFlight    int       // connections that have begun and not settled
+	next        int       // the next connection of the ramp
+	unsettled   int       // connections of which is not known whether they get to their subscription
+	again       []int     // connections that have waited long enough to come back, in that order
+	attempts    []attempt // under way or settled since, in the order in which they began
 }
 
-func newDialState(config *Config, index int) dialState {
+// attempt is one try of one connection.
+type attempt struct {
+	conn  int
+	begun int64 // ns
+}
+
+func newDialState(config *Config, index, conns int) dialState {
 	return dialState{
 		ramp:        ramp{rate: config.ConnectRate / float64(config.Shards)},
 		maxInFlight: max(share(config.HandshakesInFlight, config.Shards, index), 1),
+		unsettled:   conns,
 	}
+}
+
+// active says that there is something to begin or to time out.
+func (d *dialState) active() bool {
+	return d.begun && (d.unsettled > 0 || d.inFlight > 0 || len(d.again) > 0)
 }
 
 // handshake is what a connection needs until it has subscribed.
@@ -33,34 +47,43 @@ type handshake struct {
 }
 
 func (s *shard) beginDialing() {
-	s.dial.begun, s.dial.active = true, true
+	s.dial.begun = true
 	s.dial.ramp.start = s.clock.Now()
+	if len(s.conns) == 0 {
+		close(s.settled)
+	}
 }
 
-// continueDialing begins what the ramp allows, and gives up on what takes too long.
-func (s *shard) continueDialing() {
-	now := s.clock.Now()
-	for allowed := s.dial.ramp.allowed(now, len(s.conns)); s.dial.next < allowed && s.dial.inFlight < s.dial.maxInFlight; {
-		index := s.dial.next
-		s.dial.next++
-		s.dial.inFlight++
-		if reason := s.begin(index, now); reason != "" {
-			s.refuse(index, reason)
-		}
+// continueDialing begins what the bound and the ramp allow, and gives up on what takes too long.
+func (s *shard) continueDialing(now int64) {
+	d := &s.dial
+	for len(d.again) > 0 && d.inFlight < d.maxInFlight {
+		index := d.again[0]
+		d.again = d.again[1:]
+		s.begin(index, now)
 	}
-	// Connections are begun in order, so that the oldest in flight is the first to time out.
-	for ; s.dial.oldest < s.dial.next; s.dial.oldest++ {
-		h := s.conns[s.dial.oldest].handshake
-		if h == nil {
+	for allowed := d.ramp.allowed(now, len(s.conns)); d.next < allowed && d.inFlight < d.maxInFlight; {
+		index := d.next
+		d.next++
+		s.begin(index, now)
+	}
+	// Attempts are begun in order, so that the oldest one under way is the first to time out.
+	for ; len(d.attempts) > 0; d.attempts = d.attempts[1:] {
+		oldest := d.attempts[0]
+		h := s.conns[oldest.conn].handshake
+		if h == nil || h.begun != oldest.begun {
 			continue
 		}
 		if now-h.begun < int64(s.config.HandshakeTimeout) {
 			break
 		}
-		s.refuse(s.dial.oldest, timeoutReason(s.conns[s.dial.oldest].state))
+		s.refuse(oldest.conn, timeoutReason(s.conns[oldest.conn].state))
 	}
-	if s.dial.next == len(s.conns) && s.dial.inFlight == 0 {
-		s.dial.active = false
+}
+
+// settle notes that a connection's first attempt has come to its end.
+func (s *shard) settle() {
+	if s.dial.unsettled--; s.dial.unsettled == 0 {
 		close(s.settled)
 	}
 }
@@ -76,12 +99,21 @@ func timeoutReason(state connState) string {
 	}
 }
 
-// begin makes the socket of a connection and sends its SYN. It returns why it could not.
-func (s *shard) begin(index int, now int64) (reason string) {
+// begin starts an attempt of a connection.
+func (s *shard) begin(index int, now int64) {
+	s.dial.inFlight++
+	s.dial.attempts = append(s.dial.attempts, attempt{index, now})
+	if reason := s.open(index, now); reason != "" {
+		s.refuse(index, reason)
+	}
+}
+
+// open makes the socket of a connection and sends its SYN. It returns why it could not.
+func (s *shard) open(index int, now int64) (reason string) {
 	c := &s.conns[index]
 	fleetIndex := s.account.first + index
 	global := s.config.FirstIndex + fleetIndex
-	c.target = uint16(global % len(s.targets))
+	c.target = uint16(c.back.url(global, len(s.targets)))
 	addr := s.targets[c.target].addr
 	family := unix.AF_INET
 	if addr.Addr().Is6() {
@@ -92,7 +124,6 @@ func (s *shard) begin(index int, now int64) (reason string) {
 		return "connect: " + socketReason(err)
 	}
 	c.fd = int32(fd)
-	s.open++
 	c.handshake = &handshake{begun: now}
 	receiveBuffer := s.config.ReceiveBuffer
 	if spec := slowSpec(s.config, fleetIndex); spec != nil && spec.ReceiveBuffer != 0 {
@@ -158,25 +189,33 @@ func (s *shard) upgraded(index int, data []byte, now int64) []byte {
 	}
 	rest := c.handshake.answer[n:]
 	c.handshake.answer = nil
-	s.account.connect.Record(now - c.handshake.begun)
-	s.account.published.connected.Add(1)
+	if c.back == nil {
+		s.account.connect.Record(now - c.handshake.begun)
+		s.account.published.connected.Add(1)
+	}
 	c.handshake.asked = now
 	c.state = connSubscribing
 	s.scratch = s.masks.appendFrame(s.scratch[:0], s.account.dialect.opcode(), s.account.opening(index))
 	s.send(index, s.scratch)
 	if s.account.dialect.replies(s.config) == 0 && c.state == connSubscribing {
-		s.subscribed(index)
+		s.subscribed(index, now)
 	}
 	return rest
 }
 
 // subscribed ends the handshake of a connection.
-func (s *shard) subscribed(index int) {
+func (s *shard) subscribed(index int, now int64) {
 	c := &s.conns[index]
 	c.handshake = nil
 	c.state = connReceiving
 	s.dial.inFlight--
+	if c.back != nil {
+		s.account.returned(c.back.lostAt, now)
+		c.back = nil
+		return
+	}
 	s.account.published.subscribed.Add(1)
+	s.settle()
 	if index < s.account.healthy {
 		return
 	}
@@ -185,17 +224,32 @@ func (s *shard) subscribed(index int) {
 	s.listenFor(index, unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
-// refuse ends a connection that has not subscribed.
+// refuse ends an attempt that has not got to its subscription.
 func (s *shard) refuse(index int, reason string) {
 	c := &s.conns[index]
-	if c.state == connClosed {
+	if c.state == connClosed || c.state == connWaiting {
 		return
 	}
 	c.handshake = nil
 	s.close(index)
-	c.state = connClosed
 	s.dial.inFlight--
+	if c.back != nil {
+		s.account.reconnectRefused[reason]++
+		s.comeBack(index, s.clock.Now())
+		return
+	}
+	c.state = connClosed
 	s.account.refuse(reason)
+	s.settle()
+}
+
+// comeBack has a connection wait for its next attempt.
+func (s *shard) comeBack(index int, now int64) {
+	c := &s.conns[index]
+	c.back.attempt++
+	c.state = connWaiting
+	wait := s.config.Reconnect.wait(s.config.FirstIndex+s.account.first+index, c.back.attempt)
+	s.timers.set(now+int64(wait), index)
 }
 
 // listenFor changes what a connection is woken for.

@@ -3,10 +3,8 @@ package simulator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -28,7 +26,10 @@ type goroutineEngine struct {
 
 	ctx      context.Context // that of run
 	cancel   context.CancelFunc
-	started  chan struct{} // closed when ctx is set
+	dialing  context.Context // within ctx; ends when nobody is to dial any more
+	hangUp   context.CancelFunc
+	slots    chan struct{} // one for each attempt under way
+	started  chan struct{} // closed when the contexts are set
 	readers  sync.WaitGroup
 	settled  sync.WaitGroup // connections on their way to the subscription
 	finished chan struct{}  // closed when finish has its accounts
@@ -42,24 +43,11 @@ type goroutineShard struct {
 	account *account
 }
 
-type goroutineConn struct {
-	engine *goroutineEngine
-	shard  *goroutineShard
-	index  int // within the shard
-	global int // within the run
-	slow   *SlowSpec
-
-	settle  sync.Once
-	release chan struct{} // closed when a slow connection may read again
-
-	mu         sync.Mutex // guards the following
-	ws         *websocket.Conn
-	subscribed bool
-	saidBye    bool
-}
-
 func newGoroutineEngine(config *Config, clk *clock.Clock) *goroutineEngine {
-	e := &goroutineEngine{config: config, clock: clk, started: make(chan struct{}), finished: make(chan struct{})}
+	e := &goroutineEngine{
+		config: config, clock: clk, slots: make(chan struct{}, config.HandshakesInFlight),
+		started: make(chan struct{}), finished: make(chan struct{}),
+	}
 	forShards(config, func(first, conns int) {
 		shard := &goroutineShard{account: newAccount(config, first, conns)}
 		e.shards = append(e.shards, shard)
@@ -111,6 +99,8 @@ func (e *goroutineEngine) counters() Counters { return countersOf(e.accounts()) 
 func (e *goroutineEngine) run(ctx context.Context) error {
 	e.ctx, e.cancel = context.WithCancel(ctx)
 	defer e.cancel()
+	e.dialing, e.hangUp = context.WithCancel(e.ctx)
+	defer e.hangUp()
 	close(e.started)
 	var err error
 	select {
@@ -136,7 +126,6 @@ func (e *goroutineEngine) connect(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	slots := make(chan struct{}, e.config.HandshakesInFlight)
 	plan := ramp{rate: e.config.ConnectRate, start: e.clock.Now()}
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -151,13 +140,13 @@ func (e *goroutineEngine) connect(ctx context.Context) error {
 			}
 		}
 		select {
-		case slots <- struct{}{}:
+		case e.slots <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-e.ctx.Done():
 			return ErrStopped
 		}
-		if !e.start(c, func() { <-slots }) {
+		if !e.start(c, func() { <-e.slots }) {
 			return ErrStopped
 		}
 	}
@@ -199,232 +188,27 @@ func refusedError(config *Config, shards []*goroutineShard) error {
 	return &ConnectError{Planned: config.Connections, Refused: refused}
 }
 
-// live is the whole life of a connection. settled is called once, when it has subscribed or failed.
-func (c *goroutineConn) live(settled func()) {
-	done := func() { c.settle.Do(settled) }
-	defer done()
-	if reason := c.open(); reason != "" {
-		c.shard.mu.Lock()
-		c.shard.account.refuse(reason)
-		c.shard.mu.Unlock()
-		return
+func (e *goroutineEngine) disconnect(_ context.Context, conns []int) (n int, err error) {
+	for _, i := range conns {
+		if e.conns[i].crash() {
+			n++
+		}
 	}
-	if !c.acknowledged() {
-		c.markSubscribed()
-		done()
-	}
-	code, refusal, now := c.read(done)
-	c.close()
-	c.mu.Lock()
-	subscribed, saidBye := c.subscribed, c.saidBye
-	c.mu.Unlock()
-	c.shard.mu.Lock()
-	defer c.shard.mu.Unlock()
-	switch {
-	case !subscribed:
-		c.shard.account.refuse(firstOf(refusal, "closed before subscribed: "+code))
-	case !saidBye:
-		c.shard.account.ended(c.index, code, now)
-	case c.slow == nil:
-	case code == closeKey(websocket.CloseNormalClosure, ""), code == closeKey(websocket.CloseAbnormalClosure, "closed"):
-		c.shard.account.slow.open++ // it answered our goodbye, or nothing: it had not ended the connection
-	default:
-		c.shard.account.ended(c.index, code, 0)
-	}
+	return n, nil
 }
 
-// open dials, upgrades and asks for the subscription; it returns why it could not.
-func (c *goroutineConn) open() (reason string) {
-	config := c.engine.config
-	ctx, cancel := context.WithTimeout(c.engine.ctx, config.HandshakeTimeout)
-	defer cancel()
-	buffer := config.ReceiveBuffer
-	if c.slow != nil && c.slow.ReceiveBuffer != 0 {
-		buffer = c.slow.ReceiveBuffer
-	}
-	dialer := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error { return tuneSocket(raw, buffer) }}
-	if ip, ok := sourceIP(config, c.global); ok {
-		dialer.LocalAddr = &net.TCPAddr{IP: ip.AsSlice()}
-	}
-	upgrade := websocket.Dialer{
-		NetDialContext: dialer.DialContext, ReadBufferSize: 1 << 10, WriteBufferSize: 512,
-		HandshakeTimeout: config.HandshakeTimeout,
-	}
-	if config.Subprotocol != "" {
-		upgrade.Subprotocols = []string{config.Subprotocol}
-	}
-	begun := c.engine.clock.Now()
-	ws, response, err := upgrade.DialContext(ctx, config.URLs[c.global%len(config.URLs)], http.Header{})
-	if response != nil {
-		defer response.Body.Close()
-	}
-	switch {
-	case err != nil && response != nil:
-		return fmt.Sprintf("upgrade: HTTP %d", response.StatusCode)
-	case err != nil:
-		return "connect: " + socketReason(err)
-	}
-	answered := c.engine.clock.Now()
-	if ws.Subprotocol() != config.Subprotocol {
-		ws.Close()
-		return fmt.Sprintf("upgrade: server picked subprotocol %q", ws.Subprotocol())
-	}
-	ws.SetReadLimit(int64(config.MaxFrame))
-	c.mu.Lock()
-	c.ws = ws
-	c.mu.Unlock()
-	if c.engine.ctx.Err() != nil { // run may have closed all connections before this one was there
-		ws.Close()
-		return "stopped"
-	}
-	c.shard.mu.Lock()
-	c.shard.account.connect.Record(answered - begun)
-	c.shard.account.published.connected.Add(1)
-	c.shard.mu.Unlock()
-	c.shard.mu.Lock()
-	request := c.shard.account.opening(c.index)
-	c.shard.mu.Unlock()
-	if err := ws.WriteMessage(int(c.shard.account.dialect.opcode()), request); err != nil {
-		ws.Close()
-		return "subscribe: " + socketReason(err)
-	}
-	if c.acknowledged() {
-		// This bounds the wait for the answer.
-		_ = ws.SetReadDeadline(time.Now().Add(config.HandshakeTimeout))
-	}
-	return ""
-}
-
-// acknowledged tells whether the server answers the subscription.
-func (c *goroutineConn) acknowledged() bool {
-	return c.shard.account.dialect.replies(c.engine.config) > 0
-}
-
-// pong answers a ping of the dialect's own. The lock keeps other writers away, of which gorilla/websocket allows none.
-func (c *goroutineConn) pong() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	d := c.shard.account.dialect
-	// An error is told by the next read.
-	_ = c.ws.WriteMessage(int(d.opcode()), d.pong())
-}
-
-func (c *goroutineConn) markSubscribed() {
-	c.mu.Lock()
-	c.subscribed = true
-	c.mu.Unlock()
-	c.shard.mu.Lock()
-	defer c.shard.mu.Unlock()
-	c.shard.account.published.subscribed.Add(1)
-	if c.slow != nil {
-		c.shard.account.slow.subscribed++
-	}
-}
-
-// messageBuffers are shared by all connections of the process: a buffer is held from a message's first byte to its
-// accounting only.
-var messageBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 4<<10)) }}
-
-// read receives until the connection ends, and says how and when it did, or why it was refused.
-func (c *goroutineConn) read(done func()) (code, refusal string, now int64) {
-	c.ws.SetPingHandler(func(data string) error {
-		c.shard.mu.Lock()
-		c.shard.account.unattributed.Pings++
-		c.shard.mu.Unlock()
-		err := c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second))
-		if errors.Is(err, websocket.ErrCloseSent) {
-			return nil
+func (e *goroutineEngine) snapshots(_ context.Context, before []*snapshot) ([]*snapshot, error) {
+	now := make([]*snapshot, len(e.shards))
+	for i, s := range e.shards {
+		var last *snapshot
+		if before != nil {
+			last = before[i]
 		}
-		return err
-	})
-	asked := c.engine.clock.Now()
-	subscribed := !c.acknowledged()
-	for {
-		if subscribed && c.slow != nil {
-			select {
-			case <-c.release:
-			case <-c.engine.ctx.Done():
-			}
-		}
-		_, r, err := c.ws.NextReader()
-		if err != nil {
-			var timeout net.Error
-			if !subscribed && errors.As(err, &timeout) && timeout.Timeout() {
-				refusal = "subscribe: timeout"
-			}
-			return closeReason(err), refusal, c.engine.clock.Now()
-		}
-		buffer, _ := messageBuffers.Get().(*[]byte)
-		payload, err := appendAll((*buffer)[:0], r)
-		now := c.engine.clock.Now()
-		var v verdict
-		var reason string
-		pings := 0
-		if err == nil {
-			c.shard.mu.Lock()
-			v, reason = c.shard.account.dialect.frame(c.shard.account, c.index, payload, wireSize(len(payload)), now)
-			pings = c.shard.account.takePings()
-			if v == verdictSubscribed {
-				c.shard.account.subscribe.Record(now - asked)
-			}
-			c.shard.account.publish()
-			c.shard.mu.Unlock()
-		}
-		*buffer = payload
-		messageBuffers.Put(buffer)
-		for range pings {
-			c.pong()
-		}
-		switch {
-		case err != nil:
-			return closeReason(err), "", now
-		case v == verdictSubscribed && !subscribed:
-			subscribed = true
-			_ = c.ws.SetReadDeadline(time.Time{})
-			c.markSubscribed()
-			done()
-		case v == verdictRefused && !subscribed:
-			return "", reason, now
-		}
+		s.mu.Lock()
+		now[i] = s.account.snapshot(last)
+		s.mu.Unlock()
 	}
-}
-
-// appendAll is io.ReadAll into a given buffer.
-func appendAll(dst []byte, r io.Reader) ([]byte, error) {
-	for {
-		if len(dst) == cap(dst) {
-			dst = append(dst, 0)[:len(dst)]
-		}
-		n, err := r.Read(dst[len(dst):cap(dst)])
-		dst = dst[:len(dst)+n]
-		if errors.Is(err, io.EOF) {
-			return dst, nil
-		}
-		if err != nil {
-			return dst, err
-		}
-	}
-}
-
-// bye sends the close frame and lets a slow connection read what it has left.
-func (c *goroutineConn) bye() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ws == nil || c.saidBye {
-		return
-	}
-	c.saidBye = true
-	message := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	_ = c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(time.Second))
-	close(c.release)
-}
-
-func (c *goroutineConn) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ws != nil {
-		c.ws.Close()
-	}
+	return now, nil
 }
 
 // goodbyeTimeout bounds how long finish waits for the servers' answers to the close frames.
@@ -435,8 +219,13 @@ func (e *goroutineEngine) finish(ctx context.Context) ([]*account, error) {
 	if e.ctx.Err() != nil {
 		return nil, ErrStopped
 	}
+	e.hangUp()
 	for _, c := range e.conns {
-		c.bye()
+		if !c.bye() && c.slow == nil {
+			c.shard.mu.Lock()
+			c.shard.account.down++
+			c.shard.mu.Unlock()
+		}
 	}
 	all := make(chan struct{})
 	go func() { e.readers.Wait(); close(all) }()

@@ -1,5 +1,7 @@
 package simulator
 
+import "time"
+
 // What tests look at from outside.
 
 const (
@@ -131,3 +133,20 @@ func (a Account) Deliver(conn int, payload []byte, now int64) (verdict string, p
 func (a Account) Report(sent []TopicSent) (*Report, error) {
 	return buildReport(*a.a.config, []*account{a.a}, sent)
 }
+
+// ReconnectWait is how long a connection waits before its n-th attempt.
+func ReconnectWait(p ReconnectPlan, conn, n int) time.Duration { return p.wait(conn, n) }
+
+// ChooseShare draws a share of n connections.
+func ChooseShare(first, n int, share float64, seed uint64) []int {
+	return chooseShare(first, n, share, seed)
+}
+
+// Timers wake connections.
+type Timers struct{ t timers }
+
+// Set adds one.
+func (t *Timers) Set(at int64, conn int) { t.t.set(at, conn) }
+
+// Due takes one out.
+func (t *Timers) Due(now int64) (int, bool) { return t.t.due(now) }

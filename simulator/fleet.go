@@ -45,6 +45,9 @@ type Fleet struct {
 	mu    sync.Mutex // guards the following
 	state fleetState
 
+	windowMu sync.Mutex // guards the following; held while the shards are asked
+	window   windowState
+
 	started chan struct{} // closed when Run has begun
 }
 
@@ -64,6 +67,11 @@ type engine interface {
 	run(ctx context.Context) error
 	// connect brings every connection to its subscription, and says which did not get there.
 	connect(ctx context.Context) error
+	// disconnect resets those of the given connections, counted within the fleet, that have a connection, and says how
+	// many did.
+	disconnect(ctx context.Context, conns []int) (int, error)
+	// snapshots asks every shard for its snapshot; before are those of the last time, or nil.
+	snapshots(ctx context.Context, before []*snapshot) ([]*snapshot, error)
 	// finish stops receiving, and hands over the parts of the report once nobody writes them any more.
 	finish(ctx context.Context) ([]*account, error)
 	// counters returns the published figures.
@@ -79,7 +87,7 @@ func New(config Config) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("simulator: %w", err)
 	}
-	f := &Fleet{config: config, clock: clk, started: make(chan struct{})}
+	f := &Fleet{config: config, clock: clk, started: make(chan struct{}), window: windowState{at: clk.Now()}}
 	f.engine, err = newEngine(config, clk)
 	if err != nil {
 		return nil, fmt.Errorf("simulator: %w", err)
@@ -137,6 +145,16 @@ func (f *Fleet) Finish(ctx context.Context, sent []TopicSent) (*Report, error) {
 		return nil, err
 	}
 	return buildReport(f.config, accounts, sent)
+}
+
+// require says what is wrong when the fleet is not in the given state.
+func (f *Fleet) require(state fleetState) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != state {
+		return fmt.Errorf("%w: is %d, want %d", ErrState, f.state, state)
+	}
+	return nil
 }
 
 func (f *Fleet) advance(from, to fleetState) error {

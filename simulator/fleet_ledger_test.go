@@ -131,7 +131,10 @@ func injectFaults(t *testing.T, engine simulator.Engine, subprotocol string) {
 	if got.Bytes == 0 {
 		t.Error("no bytes")
 	}
-	got.Intended, got.Actual, got.Bytes = nil, nil, 0
+	if got.Innocent.Count() != 0 {
+		t.Errorf("%d innocent latencies without a victim", got.Innocent.Count())
+	}
+	got.Intended, got.Actual, got.Innocent, got.Bytes = nil, nil, nil, 0
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("ledger\n%+v, want\n%+v", got, want)
 	}

@@ -19,6 +19,7 @@ func Merge(parts ...*Report) (*Report, error) {
 	whole := &Report{
 		Engine: parts[0].Engine, RowStride: 1, Refused: make(map[string]int64), Closed: make(map[string]int64),
 		Connect: latency.NewRecorder(), Subscribe: latency.NewRecorder(),
+		Reconnect: latency.NewRecorder(), ReconnectRefused: make(map[string]int64),
 		Spread: Spread{MeanLatency: latency.NewRecorder()},
 	}
 	ledgers := make([]*PhaseReport, MaxPhases)
@@ -47,6 +48,10 @@ func (r *Report) mergePart(part *Report, ledgers []*PhaseReport) error {
 	r.Probed += part.Probed
 	addCounts(r.Refused, part.Refused)
 	addCounts(r.Closed, part.Closed)
+	addCounts(r.ReconnectRefused, part.ReconnectRefused)
+	r.Reconnects += part.Reconnects
+	r.LastReconnectNS = max(r.LastReconnectNS, part.LastReconnectNS)
+	r.Down += part.Down
 	r.Unattributed.add(part.Unattributed)
 	r.Load.add(part.Load)
 	r.Forgotten += part.Forgotten
@@ -58,7 +63,7 @@ func (r *Report) mergePart(part *Report, ledgers []*PhaseReport) error {
 	r.Spread.Incomplete += part.Spread.Incomplete
 	merges := []error{
 		mergeInto(r.Connect, part.Connect), mergeInto(r.Subscribe, part.Subscribe),
-		mergeInto(r.Spread.MeanLatency, part.Spread.MeanLatency),
+		mergeInto(r.Reconnect, part.Reconnect), mergeInto(r.Spread.MeanLatency, part.Spread.MeanLatency),
 	}
 	for _, p := range part.Phases {
 		if p.Phase >= MaxPhases {
@@ -74,7 +79,8 @@ func (r *Report) mergePart(part *Report, ledgers []*PhaseReport) error {
 		sum.Foreign += p.Foreign
 		sum.Negative += p.Negative
 		sum.Bytes += p.Bytes
-		merges = append(merges, mergeInto(sum.Intended, p.Intended), mergeInto(sum.Actual, p.Actual))
+		sum.LostInnocent += p.LostInnocent
+		merges = append(merges, mergeInto(sum.Intended, p.Intended), mergeInto(sum.Actual, p.Actual), mergeInto(sum.Innocent, p.Innocent))
 	}
 	if slow := part.Slow; slow != nil {
 		if r.Slow == nil {

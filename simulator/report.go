@@ -16,12 +16,22 @@ const (
 	PhaseWarmup
 	// PhaseMeasure messages are the result.
 	PhaseMeasure
-	// PhaseRecover messages follow a fault that was injected.
+	// PhaseRecover messages are sent from the end of a fault's hold to the end of its window.
 	PhaseRecover
+	// PhaseHold messages are sent from the injection of a fault to the end of its hold.
+	PhaseHold
+	// PhaseTrial messages are those of a search's trials. They have no rows.
+	PhaseTrial
 
 	// MaxPhases is how many phases a fleet tells apart. A message with a higher number is foreign.
 	MaxPhases = 8
 )
+
+// headline says that messages of a phase are what a run's figures are of, with a fault or without.
+func headline(p Phase) bool { return 1<<p&(1<<PhaseMeasure|1<<PhaseRecover|1<<PhaseHold) != 0 }
+
+// hasRows says that messages of a phase are listed one by one.
+func hasRows(p Phase) bool { return 1<<p&(1<<PhaseProbe|1<<PhaseTrial) == 0 }
 
 // TopicSent tells a fleet what was published, so that it can tell what was lost: the messages First to First+Count-1
 // of one publisher on one topic in one phase. Phases of which it is told nothing have nothing expected and nothing
@@ -46,17 +56,28 @@ type Report struct {
 	// Refused counts connections that never subscribed, by reason.
 	Refused map[string]int64 `json:"refused,omitempty"`
 	// Closed counts healthy connections that ended before Finish, by close code ("1006 reset" and the like when there
-	// was none). What they miss is lost.
+	// was none, "reset by plan" when [Fleet.Disconnect] did it). What they miss is lost, also when they come back.
 	Closed map[string]int64 `json:"closed,omitempty"`
 	// Connect is the time from connect(2) to the answer to the upgrade; Subscribe from there to the acknowledgement
 	// (v1 only).
 	Connect   *latency.Recorder `json:"connect"`
 	Subscribe *latency.Recorder `json:"subscribe"`
+	// Reconnect is the time from the end of a healthy connection to its being subscribed again, of those Reconnects that
+	// came back. ReconnectRefused counts attempts that did not get there, by reason.
+	Reconnect        *latency.Recorder `json:"reconnect"`
+	Reconnects       int64             `json:"reconnects"`
+	ReconnectRefused map[string]int64  `json:"reconnect_refused,omitempty"`
+	// LastReconnectNS is when a connection last came back (CLOCK_MONOTONIC), 0 if none did. With a Down of 0 that is
+	// when the fleet last became whole.
+	LastReconnectNS int64 `json:"last_reconnect_ns"`
+	// Down is how many healthy connections had no connection when Finish was called, those included that never
+	// subscribed.
+	Down int64 `json:"down"`
 	// Phases are the ledgers, in rising order of phase; phases without a message sent or received are left out.
 	Phases []PhaseReport `json:"phases"`
 	// Unattributed counts frames that no phase can be told of.
 	Unattributed Unattributed `json:"unattributed"`
-	// Rows has one entry for each message of the phases that Finish was told of, whether or not it arrived; with a
+	// Rows has one entry for each message of the phases that Finish was told of (but PhaseTrial), whether or not it arrived; with a
 	// RowStride above 1 it has a sample.
 	Rows []MessageRow `json:"rows"`
 	// RowStride is the inverse share of messages that have a row: a power of two, 1 unless [Config.MaxRows] was hit.
@@ -64,7 +85,7 @@ type Report struct {
 	RowStride uint64 `json:"row_stride"`
 	// Intervals are the deliveries of each second and phase, in rising order; empty unless asked for.
 	Intervals []Interval `json:"intervals,omitempty"`
-	// Spread describes how evenly the measured phase reached the healthy connections.
+	// Spread describes how evenly the measured phases reached the healthy connections.
 	Spread Spread `json:"spread"`
 	// Slow tells of the connections that were slow by plan; nil when there are none.
 	Slow *SlowReport `json:"slow,omitempty"`
@@ -92,7 +113,7 @@ type PhaseReport struct {
 	Reordered int64 `json:"reordered"`
 	// Late of Received arrived later than [Config.MessageDeadline] after their intended time.
 	Late int64 `json:"late"`
-	// Corrupt and Foreign frames arrived while this phase was the newest that the shard had seen: what a damaged frame
+	// Corrupt and Foreign frames arrived when the shard's newest good message was of this phase: what a damaged frame
 	// says of its phase cannot be believed. Foreign ones carry another run, a topic that the connection has not
 	// subscribed to, a publisher or a phase that does not exist, or stand in an envelope that names another topic.
 	Corrupt int64 `json:"corrupt"`
@@ -106,6 +127,10 @@ type PhaseReport struct {
 	// send; the gap between them is the publisher's own lag.
 	Intended *latency.Recorder `json:"intended"`
 	Actual   *latency.Recorder `json:"actual"`
+	// Innocent is Intended of those connections alone whose own server is not [Config.Victim], wherever they have come
+	// back to since; LostInnocent of Lost are theirs. Without a victim both are empty.
+	Innocent     *latency.Recorder `json:"innocent"`
+	LostInnocent int64             `json:"lost_innocent"`
 }
 
 // Unattributed counts what is no test message.
@@ -128,7 +153,7 @@ type Interval struct {
 	Intended *latency.Packed `json:"intended"`
 }
 
-// Spread describes how evenly connections were served in [PhaseMeasure].
+// Spread describes how evenly connections were served in [PhaseMeasure], [PhaseHold] and [PhaseRecover].
 type Spread struct {
 	// MeanLatency has one value for each connection: the mean of its intended latencies.
 	MeanLatency *latency.Recorder `json:"mean_latency"`

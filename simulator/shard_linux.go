@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,13 +33,15 @@ type shard struct {
 	pool    [][]byte // buffers for frames that came in pieces
 
 	dial    dialState
-	closing int   // connections whose server still has to answer our close frame
-	endBy   int64 // when to stop waiting for those; 0 before finish
-	open    int   // connections that have a descriptor
+	timers  timers
+	tasks   []*task // under way
+	closing int     // connections whose server still has to answer our close frame
+	endBy   int64   // when to stop waiting for those; 0 before finish
 
 	commands atomic.Uint32 // bits of command
 	wakeMu   sync.Mutex    // guards the following: who writes to it must know that it is still ours
 	wake     int           // eventfd, -1 once the loop has ended
+	asked    []*task       // not seen by the loop yet
 
 	settled  chan struct{} // closed when every connection has subscribed or been refused
 	finished chan struct{} // closed when the account is complete
@@ -52,6 +55,7 @@ const (
 	commandConnect command = 1 << iota
 	commandFinish
 	commandStop
+	commandTask
 )
 
 // wakeIndex marks the eventfd among the events.
@@ -64,7 +68,7 @@ func newShard(config *Config, clk *clock.Clock, index, first, conns int) (*shard
 		conns: make([]conn, conns), epoll: -1, wake: -1,
 		settled: make(chan struct{}), finished: make(chan struct{}), ended: make(chan struct{}),
 	}
-	s.dial = newDialState(config, index)
+	s.dial = newDialState(config, index, conns)
 	for i := range s.conns {
 		s.conns[i].fd = -1
 	}
@@ -192,12 +196,19 @@ func (s *shard) wait() (int, error) {
 // timeout is how long, in milliseconds, the loop may sleep when nothing happens.
 func (s *shard) timeout() int {
 	switch {
-	case s.dial.active, s.endBy != 0:
+	case len(s.tasks) > 0:
+		return 0
+	case s.dial.active(), s.endBy != 0:
 		return 1
+	case len(s.timers) > 0:
+		wait := s.timers[0].at - s.clock.Now()
+		return int(min(max(wait+millisecond-1, 0)/millisecond, 1000))
 	default:
 		return -1
 	}
 }
+
+const millisecond = int64(time.Millisecond)
 
 func (s *shard) drainWake() {
 	var count [8]byte
@@ -210,8 +221,14 @@ func (s *shard) duties() (done bool) {
 	if asked&commandConnect != 0 && !s.dial.begun {
 		s.beginDialing()
 	}
-	if s.dial.active {
-		s.continueDialing()
+	if asked&commandTask != 0 || len(s.tasks) > 0 {
+		s.doTasks()
+	}
+	if len(s.timers) > 0 && s.endBy == 0 {
+		s.ring(s.clock.Now())
+	}
+	if s.dial.active() {
+		s.continueDialing(s.clock.Now())
 	}
 	if asked&commandFinish == 0 {
 		return false
@@ -226,4 +243,17 @@ func (s *shard) duties() (done bool) {
 	}
 	s.abandon()
 	return true
+}
+
+// ring wakes the connections whose time has come.
+func (s *shard) ring(now int64) {
+	for {
+		index, ok := s.timers.due(now)
+		if !ok {
+			return
+		}
+		if s.conns[index].state == connWaiting {
+			s.dial.again = append(s.dial.again, index)
+		}
+	}
 }

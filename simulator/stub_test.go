@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,14 +28,14 @@ type stub struct {
 	server   *http.Server
 	addr     string
 	upgrader websocket.Upgrader
-	// answer replies to a subscription; the default acknowledges it when the subprotocol is v1.
-	answer func(c *stubConn, id, topics string)
 	// mute makes the stub deaf once a client has subscribed, until it is closed.
 	mute chan struct{}
 
 	mu    sync.Mutex // guards the following
 	conns []*stubConn
-	wg    sync.WaitGroup
+	// answer replies to a subscription; the default acknowledges it when the subprotocol is v1.
+	answer func(c *stubConn, id, topics string)
+	wg     sync.WaitGroup
 }
 
 // stubConn is one client of the stub.
@@ -46,6 +47,7 @@ type stubConn struct {
 	mu     sync.Mutex // guards the following, and writes
 	pongs  []string
 	closed int // the close code that the client sent; 0 before
+	reset  bool
 }
 
 func newStub(t testing.TB, change func(*stub)) *stub {
@@ -96,6 +98,12 @@ func newStub(t testing.TB, change func(*stub)) *stub {
 
 func (s *stub) url() string { return "ws://" + s.addr + "/ws" }
 
+func (s *stub) setAnswer(answer func(c *stubConn, id, topics string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = answer
+}
+
 func (s *stub) all() []*stubConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,6 +129,11 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, frame, err := ws.ReadMessage()
 		if err != nil {
 			var closed *websocket.CloseError
+			if errors.Is(err, syscall.ECONNRESET) {
+				c.mu.Lock()
+				c.reset = true
+				c.mu.Unlock()
+			}
 			if errors.As(err, &closed) {
 				c.mu.Lock()
 				c.closed = closed.Code
@@ -136,8 +149,9 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.topics = request.Topic
 		s.mu.Lock()
 		s.conns = append(s.conns, c)
+		answer := s.answer
 		s.mu.Unlock()
-		s.answer(c, request.ID, request.Topic)
+		answer(c, request.ID, request.Topic)
 		if s.mute != nil {
 			<-s.mute
 			return
@@ -158,6 +172,12 @@ func (c *stubConn) sawClose() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.closed
+}
+
+func (c *stubConn) sawReset() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reset
 }
 
 func (c *stubConn) sawPongs() []string {

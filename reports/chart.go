@@ -2,6 +2,7 @@ package reports
 
 import (
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +31,6 @@ type line struct {
 	points []point
 	area   bool // filled down to the axis
 	dots   bool // every point is marked
-	step   bool
 }
 
 type point struct{ x, y float64 }
@@ -98,19 +98,31 @@ func (c chart) draw(v *canvas, f frame) {
 	c.y.drawVertical(v, f, y)
 	c.x.drawHorizontal(v, f, x)
 	c.drawCells(v, f, x, y)
+	// A narrow screen has half the pixels.
+	lines, n := c.lines, len(c.lines)
 	if c.stacked {
-		c.drawStack(v, x, y, bottom)
-	} else {
-		for _, l := range c.lines {
-			l.draw(v, x, y, bottom)
+		if f.narrow {
+			lines = together(lines, maxDrawn/2)
 		}
+		c.drawStack(v, lines, x, y, bottom)
+		n = 0
+	}
+	for _, l := range lines[:n] {
+		if f.narrow {
+			l.points = thinSeries(l.points, maxDrawn/2)
+		}
+		l.draw(v, x, y, bottom)
 	}
 	for _, r := range c.rules {
 		if p := c.y.position(r.y); p < 0 || p > 1 {
 			continue
 		}
 		v.hline("rule", f.left, right, y(r.y))
-		v.text("rulename", "end", right-4, y(r.y)-4, r.name)
+		at := y(r.y) - 4
+		if at < f.top+8 {
+			at += 16 // above are the names of the phases
+		}
+		v.text("rulename", "end", right-4, at, r.name)
 	}
 	c.drawMarks(v, f, x)
 }
@@ -167,71 +179,92 @@ func (c chart) drawMarks(v *canvas, f frame, x func(float64) float64) {
 }
 
 // drawCells draws one path per shade, which keeps a map of many thousands of cells
-// small.
+// small; neighbours of one shade are one box.
 func (c chart) drawCells(v *canvas, f frame, x, y func(float64) float64) {
 	if c.cells == nil {
 		return
 	}
+	m := c.cells
+	if f.narrow {
+		m = m.halved()
+	}
 	var most int64
-	for _, col := range c.cells.counts {
+	for _, col := range m.counts {
 		for _, n := range col {
 			most = max(most, n)
 		}
 	}
-	var shades [heatLevels + 1]strings.Builder
-	for i, col := range c.cells.counts {
-		x0, x1 := x(c.cells.xs[i]), x(c.cells.xs[i]+c.cells.width)
-		x0, x1 = math.Max(x0, f.left), math.Min(x1, f.width-f.right)
-		for j, n := range col {
-			level := heatLevel(n, most)
-			if level == 0 || x1 <= x0 {
-				continue
+	var shades [heatLevels + 1]path
+	for j := range len(m.edges) - 1 {
+		y0, y1 := y(m.edges[j+1]), y(m.edges[j])
+		for i := 0; i < len(m.xs); {
+			level, from := heatLevel(m.counts[i][j], most), i
+			for i < len(m.xs) && heatLevel(m.counts[i][j], most) == level {
+				i++
 			}
-			y1, y0 := y(c.cells.edges[j]), y(c.cells.edges[j+1])
-			b := &shades[level]
-			b.WriteString("M" + px(x0) + " " + px(y0) + "H" + px(x1) + "V" + px(y1) + "H" + px(x0) + "Z")
+			x0 := math.Max(x(m.xs[from]), f.left)
+			x1 := math.Min(x(m.xs[i-1]+m.width), f.width-f.right)
+			if level > 0 && x1 > x0 {
+				shades[level].box(x0, y0, x1, y1)
+			}
 		}
 	}
 	for level := 1; level <= heatLevels; level++ {
-		if shades[level].Len() > 0 {
+		if len(shades[level].b) > 0 {
 			v.path("cell h"+string(rune('0'+level)), shades[level].String(), "")
 		}
 	}
 }
 
+// halved joins pairs of columns, when there are too many for a narrow screen.
+func (c *cells) halved() *cells {
+	if len(c.xs) < 100 {
+		return c
+	}
+	out := &cells{width: 2 * c.width, edges: c.edges}
+	for i, col := range c.counts {
+		if i%2 == 0 {
+			out.xs = append(out.xs, c.xs[i])
+			out.counts = append(out.counts, slices.Clone(col))
+			continue
+		}
+		for j, n := range col {
+			out.counts[i/2][j] += n
+		}
+	}
+	return out
+}
+
 // drawStack fills between the running sums of the lines.
-func (c chart) drawStack(v *canvas, x, y func(float64) float64, bottom float64) {
+func (c chart) drawStack(v *canvas, lines []line, x, y func(float64) float64, bottom float64) {
 	var below []float64
-	for _, l := range c.lines {
+	for _, l := range lines {
 		if len(l.points) == 0 {
 			continue
 		}
 		if below == nil {
 			below = make([]float64, len(l.points))
 		}
-		var upper, lower strings.Builder
-		for i, p := range l.points {
-			if math.IsNaN(p.y) {
-				p.y = 0
+		height := func(i int) float64 {
+			if v := l.points[i].y; !math.IsNaN(v) {
+				return v
 			}
-			cmd := "L"
-			if i == 0 {
-				cmd = "M"
-			}
-			upper.WriteString(cmd + px(x(p.x)) + " " + px(y(below[i]+p.y)))
+			return 0
+		}
+		var d path
+		d.move(x(l.points[0].x), y(below[0]+height(0)))
+		for i := 1; i < len(l.points); i++ {
+			d.line(x(l.points[i].x), y(below[i]+height(i)))
 		}
 		for i := len(l.points) - 1; i >= 0; i-- {
 			at := y(below[i])
 			if below[i] == 0 {
 				at = bottom
 			}
-			lower.WriteString("L" + px(x(l.points[i].x)) + " " + px(at))
-			if !math.IsNaN(l.points[i].y) {
-				below[i] += l.points[i].y
-			}
+			d.line(x(l.points[i].x), at)
+			below[i] += height(i)
 		}
-		v.path("fill "+fillOf(l.class), upper.String()+lower.String()+"Z", "")
-		v.path("line solid "+l.class, upper.String(), "")
+		v.path("fill "+l.class+" "+fillOf(l.class), d.String()+"z", "")
 	}
 }
 
@@ -248,23 +281,19 @@ func (l line) draw(v *canvas, atX, atY func(float64) float64, bottom float64) {
 			v.circle("dot "+fillOf(l.class), atX(run[0].x), atY(run[0].y), 2.5, "")
 			return
 		}
-		var d strings.Builder
+		var d path
 		for i, p := range run {
-			x, y := px(atX(p.x)), px(atY(p.y))
-			switch {
-			case i == 0:
-				d.WriteString("M" + x + " " + y)
-			case l.step:
-				d.WriteString("H" + x + "V" + y)
-			default:
-				d.WriteString("L" + x + " " + y)
+			if i == 0 {
+				d.move(atX(p.x), atY(p.y))
+			} else {
+				d.line(atX(p.x), atY(p.y))
 			}
 			if l.dots {
 				v.circle("dot "+fillOf(l.class), atX(p.x), atY(p.y), 2.5, "")
 			}
 		}
 		if l.area {
-			v.path("area "+fillOf(l.class), d.String()+"V"+px(bottom)+"H"+px(atX(run[0].x))+"Z", "")
+			v.path("area "+fillOf(l.class), d.String()+"V"+px(bottom)+"H"+px(atX(run[0].x))+"z", "")
 		}
 		v.path("line "+l.class, d.String(), "")
 	}

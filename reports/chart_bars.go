@@ -25,7 +25,7 @@ func (b bars) svg() string {
 	fs := frames(0)
 	widest, behind, hi := 0.0, 0.0, 0.0
 	for _, r := range b.rows {
-		widest, behind = max(widest, textWidth(r.name)), max(behind, textWidth(r.total))
+		widest, behind = max(widest, 1.2*textWidth(r.name)), max(behind, 1.2*textWidth(r.total))
 		sum := 0.0
 		for _, p := range r.parts {
 			sum += max(p.value, 0)

@@ -1,6 +1,10 @@
 package reports_test
 
 import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"firetower/reports"
@@ -14,6 +18,86 @@ func TestGalleryOfCharts(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "charts.golden.html", page)
+}
+
+// largest is largest-triangle-three-buckets as its author defines it (Steinarsson
+// 2013, section 4.2), written for reading: the first and the last point are kept; the
+// others are cut into n-2 buckets as equal as can be; of each bucket, in order, the
+// point is kept that makes the largest triangle with the point kept before it and the
+// mean of the next bucket.
+func largest(in []reports.Point2, n int) []reports.Point2 {
+	buckets := make([][]reports.Point2, 0, n)
+	buckets = append(buckets, in[:1])
+	size := float64(len(in)-2) / float64(n-2)
+	for i := range n - 2 {
+		buckets = append(buckets, in[int(float64(i)*size)+1:int(float64(i+1)*size)+1])
+	}
+	buckets = append(buckets, in[len(in)-1:])
+	kept := []reports.Point2{in[0]}
+	for i := 1; i < n-1; i++ {
+		mx, my := 0.0, 0.0
+		for _, p := range buckets[i+1] {
+			x, y := p.XY()
+			mx, my = mx+x/float64(len(buckets[i+1])), my+y/float64(len(buckets[i+1]))
+		}
+		ax, ay := kept[i-1].XY()
+		var best reports.Point2
+		most := -1.0
+		for _, p := range buckets[i] {
+			bx, by := p.XY()
+			if area := math.Abs(ax*(by-my)+bx*(my-ay)+mx*(ay-by)) / 2; area > most*(1+1e-9) {
+				best, most = p, area
+			}
+		}
+		kept = append(kept, best)
+	}
+	return append(kept, in[len(in)-1])
+}
+
+func TestThinIsLargestTriangleThreeBuckets(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ points, keep int }{{10, 3}, {11, 10}, {100, 7}, {1000, 200}, {5000, 400}} {
+		t.Run(fmt.Sprintf("%d to %d", tt.points, tt.keep), func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(7, uint64(tt.points)))
+			in := make([]reports.Point2, 0, tt.points)
+			for i := range tt.points {
+				in = append(in, reports.MakePoint(float64(i), rng.ExpFloat64()))
+			}
+			got, want := reports.Thin(in, tt.keep), largest(in, tt.keep)
+			if !slices.Equal(got, want) {
+				t.Errorf("kept %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// What is missing stays missing: a line that was drawn across would be made up.
+func TestThinSeriesKeepsGaps(t *testing.T) {
+	t.Parallel()
+	var in []reports.Point2
+	for i := range 3000 {
+		y := math.Sin(float64(i) / 50)
+		if i >= 1000 && i < 1500 || i == 2000 {
+			y = math.NaN()
+		}
+		in = append(in, reports.MakePoint(float64(i), y))
+	}
+	out := reports.ThinSeries(in, 300)
+	var gaps []float64
+	for _, p := range out {
+		if x, y := p.XY(); math.IsNaN(y) {
+			gaps = append(gaps, x)
+		}
+	}
+	if len(out) > 305 || !slices.Equal(gaps, []float64{1000, 2000}) {
+		t.Errorf("%d points, gaps at %v", len(out), gaps)
+	}
+	for _, x := range []float64{0, 999, 1500, 1999, 2001, 2999} {
+		if !slices.ContainsFunc(out, func(p reports.Point2) bool { at, _ := p.XY(); return at == x }) {
+			t.Errorf("the end at %v is gone", x)
+		}
+	}
 }
 
 func TestThinKeepsEndsAndPeaks(t *testing.T) {

@@ -17,6 +17,9 @@ func (p point) Y() float64 { return p.y }
 // Thin is thin.
 func Thin(points []Point2, n int) []Point2 { return thin(points, n) }
 
+// ThinSeries is thinSeries.
+func ThinSeries(points []Point2, n int) []Point2 { return thinSeries(points, n) }
+
 // Curve is the x and y of a percentile curve.
 var Curve = curve
 

@@ -26,6 +26,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 		return template.HTML(p.SVG) // see above
 	},
 	"word": wordClass,
+	"long": func(cell string) bool { return len(cell) > 20 },
 	"mark": func(t table, i int) bool { return t.Words == i+1 },
 }).Parse(pageText))
 

@@ -121,13 +121,22 @@ func (r *Result) subject() string {
 		plural(int64(r.Topics), "topic"), rate, r.PayloadSize, r.Subprotocol, seconds(r.MeasuredSeconds*1000))
 }
 
-func (r *Result) ledgerLines() []string {
-	reach := none
-	if r.Reach != nil {
-		reach = fmt.Sprintf("%.4g %%", *r.Reach*100)
+// reach is the share of the expected deliveries that arrived. It never rounds up to
+// all of them.
+func (r *Result) reach() string {
+	if r.Reach == nil {
+		return none
 	}
+	percent := *r.Reach * 100
+	if percent < 100 && percent > 99.9999 {
+		return "more than 99.9999 %, not all"
+	}
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.4f", percent), "0"), ".") + " %"
+}
+
+func (r *Result) ledgerLines() []string {
 	return []string{
-		fmt.Sprintf("  deliveries expected %s  received %s  lost %s  reach %s", commas(r.Expected), commas(r.Received), commas(r.Lost), reach),
+		fmt.Sprintf("  deliveries expected %s  received %s  lost %s  reach %s", commas(r.Expected), commas(r.Received), commas(r.Lost), r.reach()),
 		fmt.Sprintf("             duplicated %s  reordered %s  late %s  corrupt %s  foreign %s  negative %s",
 			commas(r.Duplicated), commas(r.Reordered), commas(r.Late), commas(r.Corrupt), commas(r.Foreign), commas(r.Negative)),
 	}

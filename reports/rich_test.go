@@ -1,0 +1,239 @@
+package reports_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"firetower/reports"
+	"firetower/simulator/latency"
+)
+
+// rich is a made-up run of n measured seconds that has everything that a run can have:
+// a killed gateway, clients that reconnect and churn, slow ones, a search for the
+// capacity, calibration, budget, heat map and the servers' own figures.
+func rich(t *testing.T, n int) *reports.Result {
+	t.Helper()
+	r := sample(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	const begin = 12 // the measured phase, after connect and warm-up
+	killed := begin + n/3
+	r.ID, r.Scenario, r.Purpose = "20261122T120000Z-rich", "rich", "everything at once, for the eyes"
+	r.Tags = map[string]string{"branch": "main", "host": "ci-3"}
+	r.Connections, r.Planned, r.Topics, r.PayloadSize = 10_000, 10_000, 100, 128
+	r.Phases = []reports.Phase{
+		{Name: "connect", Start: 0, End: 5000},
+		{Name: "idle", Start: 5000, End: 7000},
+		{Name: "warmup", Start: 7000, End: begin * 1000, Ledger: &reports.Ledger{}},
+		{Name: "measure", Start: begin * 1000, End: float64(begin+n) * 1000, Ledger: &reports.Ledger{}},
+		{Name: "drain", Start: float64(begin+n) * 1000, End: float64(begin+n+2) * 1000},
+		{Name: "leave", Start: float64(begin+n+2) * 1000, End: float64(begin+n+8) * 1000},
+	}
+	r.Ended = r.Started.Add(time.Duration(begin+n+8) * time.Second)
+
+	recorders := map[string]*latency.Recorder{}
+	for _, name := range []string{"delivery", "delivery_actual", "first", "completion", "spread", "publish_ack", "publish_lag", "connect", "subscribe", "reconnect", "join"} {
+		recorders[name] = latency.NewRecorder()
+	}
+	record := func(name string, ms float64) { recorders[name].Record(int64(ms * 1e6)) }
+	r.Seconds, r.Sample = reports.Seconds{}, reports.Sample{}
+	heat := &reports.Heatmap{Step: 1}
+	for e := 0.1; e < 5000; e *= math.Pow(10, 1.0/8) {
+		heat.Edges = append(heat.Edges, e)
+	}
+	for s := range n + 5 {
+		at := float64(7 + s)
+		phase, scale := "warmup", 18.0
+		switch {
+		case at >= float64(killed) && at < float64(killed+3):
+			phase, scale = "hold", 90
+		case at >= float64(killed+3) && at < float64(killed+8):
+			phase, scale = "recover", 40
+		case at >= begin:
+			phase = "measure"
+		}
+		scale *= 1 + 0.2*math.Sin(at/7)
+		second := latency.NewRecorder()
+		row := make([]int64, len(heat.Edges))
+		for range 500 {
+			v := scale * (0.3 + rng.ExpFloat64())
+			if rng.IntN(3) == 0 {
+				v = 2 + rng.ExpFloat64()
+			}
+			second.Record(int64(v * 1e6))
+			record("delivery", v)
+			record("delivery_actual", v*0.97)
+			for i, e := range heat.Edges {
+				if v <= e {
+					row[i] += 20
+					break
+				}
+			}
+		}
+		heat.T, heat.Phase, heat.Counts = append(heat.T, at), append(heat.Phase, phase), append(heat.Counts, row)
+		d := reports.Summarise(second)
+		r.Seconds.T, r.Seconds.Phase = append(r.Seconds.T, at), append(r.Seconds.Phase, phase)
+		r.Seconds.Planned = append(r.Seconds.Planned, 100)
+		r.Seconds.Sent = append(r.Seconds.Sent, 100)
+		delivered := int64(9_900 + rng.IntN(200))
+		if phase == "hold" {
+			delivered = 5_200
+		}
+		r.Seconds.Delivered = append(r.Seconds.Delivered, delivered)
+		r.Seconds.P50, r.Seconds.P90 = append(r.Seconds.P50, d.P50), append(r.Seconds.P90, d.P90)
+		r.Seconds.P99, r.Seconds.Max = append(r.Seconds.P99, d.P99), append(r.Seconds.Max, d.Max)
+		if s == 9 {
+			r.Seconds.P99[9] = nil
+		}
+	}
+	messages := min(n*100, reports.MaxSample)
+	for i := range messages {
+		last := 40 + 30*rng.ExpFloat64()
+		r.Sample.T = append(r.Sample.T, begin+float64(i*n)/float64(messages))
+		for _, c := range []struct {
+			col   *[]*float64
+			share float64
+		}{{&r.Sample.At50, 0.4}, {&r.Sample.At90, 0.75}, {&r.Sample.At99, 0.9}, {&r.Sample.Last, 1}} {
+			*c.col = append(*c.col, ptr(math.Round(last*c.share*1000)/1000))
+		}
+	}
+	r.Sample.Last[messages/3] = nil
+	for range n * 100 {
+		record("completion", 40+30*rng.ExpFloat64())
+		record("first", 1+rng.ExpFloat64())
+		record("spread", 38+30*rng.ExpFloat64())
+		record("publish_ack", 0.4+rng.ExpFloat64())
+		record("publish_lag", 0.05+0.05*rng.ExpFloat64())
+	}
+	for range 10_000 {
+		record("connect", 2+3*rng.ExpFloat64())
+		record("subscribe", 1+rng.ExpFloat64())
+	}
+	for range 3_000 {
+		record("reconnect", 300+400*rng.ExpFloat64())
+		record("join", 1+2*rng.ExpFloat64())
+	}
+	r.Histograms = recorders
+	for name, d := range map[string]*reports.Distribution{
+		"delivery": &r.Delivery, "delivery_actual": &r.DeliveryActual, "first": &r.First, "completion": &r.Completion,
+		"spread": &r.Spread, "publish_ack": &r.PublishAck, "publish_lag": &r.PublishLag, "connect": &r.Connect,
+		"subscribe": &r.Subscribe, "reconnect": &r.Reconnect, "join": &r.Join,
+	} {
+		*d = reports.Summarise(recorders[name])
+	}
+	r.CompletionAt = map[string]reports.Distribution{"50": r.Spread, "90": r.Spread, "99": r.Completion}
+	received := r.Delivery.Count
+	r.Ledger = reports.Ledger{Expected: received + 4_812, Received: received, Lost: 4_812, Duplicated: 31}
+	r.LostUnexplained, r.Messages, r.Incomplete = 0, int64(n*100)+49, 49
+	r.Reach = ptr(float64(received) / float64(received+4_812))
+	r.MeasuredSeconds, r.MessagesPerSecond, r.DeliveriesPerSecond = float64(n), 100, 9_950
+	r.Publisher = reports.Publisher{Via: "grpc stream", Planned: r.Messages + 7, Sent: r.Messages, Refused: 7, Missed: 12}
+	r.ConnectSeconds, r.ConnectionsPerSecond, r.Reconnects, r.Disconnected = 4.8, 2083, 3000, 3000
+	r.SkewP99 = ptr(1.34)
+	r.Slow = &reports.Slow{Connections: 100, Disconnected: 98, Closed: map[string]int64{"4008": 90, "reset": 8}, Received: 1234}
+	r.Churn = &reports.Churn{Topics: 1000, Changes: 6000, Refused: 3, Due: 50_000, Received: 49_990, Lost: 10, Duplicated: 1, Extra: 321, Grace: 500}
+	r.Capacity = &reports.Capacity{MessagesPerSecond: 140, DeliveriesPerSecond: 1.4e6, Failed: ptr(150.0), P99Limit: 250, Trials: []reports.CapacityTrial{
+		{Rate: 50, Achieved: 50, P50: ptr(18.0), P99: ptr(60.0), LagP99: ptr(0.2), Sustained: true},
+		{Rate: 100, Achieved: 100, P50: ptr(22.0), P99: ptr(88.0), LagP99: ptr(0.2), Sustained: true},
+		{Rate: 200, Achieved: 163, P50: ptr(900.0), P99: ptr(3100.0), Lost: 12, LagP99: ptr(4.5), Reason: "p99 3.1 s is above 250 ms"},
+		{Rate: 150, Achieved: 149, P50: ptr(60.0), P99: ptr(410.0), LagP99: ptr(0.3), Reason: "p99 410 ms is above 250 ms"},
+		{Rate: 140, Achieved: 140, P50: ptr(41.0), P99: ptr(210.0), LagP99: ptr(0.2), Sustained: true},
+	}}
+	r.Calibration = &reports.Calibration{Seconds: 5, DeliveriesPerSecond: 412_345, CPUMicrosPerMessage: 3.41, P50: ptr(4.1), P99: ptr(9.2), Share: ptr(0.243)}
+	r.Leave = &reports.Leave{Seconds: 4.2, Descriptors: [3]int{24, 10_031, 24}, Goroutines: [3]int{31, 64, 33}, RSS: [3]int64{20 << 20, 66 << 20, 60 << 20}, LeakedGoroutines: 2}
+	r.Budget = []reports.Stage{
+		{Name: "publish lag", Note: "the publisher sent later than it meant to", Source: "harness", Count: int64(n * 100), Mean: 0.1, P50: ptr(0.09), P99: ptr(0.3)},
+		{Name: "manager", Note: "from the arrival of a publish to the last link's queue", Source: "servers", Count: int64(n * 100), Mean: 0.8, P50: ptr(0.6), P99: ptr(2.0)},
+		{Name: "link", Note: "from the manager's queue to the gateway", Source: "servers", Count: int64(n * 100), Mean: 0.4, P50: ptr(0.3), P99: ptr(1.1)},
+		{Name: "central wait", Note: "in the gateway's central channel", Source: "servers", Count: int64(n * 100), Mean: 1.2, P50: ptr(0.5), P99: ptr(6.0)},
+		{Name: "bucket wait", Note: "in a bucket's channel", Source: "servers", Count: int64(n * 100), Mean: 6.4, P50: ptr(5.0), P99: ptr(22.0)},
+		{Name: "fan-out", Note: "from taking a message to the write of its last subscriber", Source: "servers", Count: received, Mean: 8.0, P50: ptr(7.0), P99: ptr(31.0)},
+		{Name: "network and reader", Note: "what is left: the kernel's queues and the load generator's reading", Source: "rest", Mean: 4.6},
+	}
+	r.Heatmap = heat
+	r.Series = &reports.Series{Values: map[string][]*float64{}}
+	r.Processes = nil
+	for i, p := range []struct{ role, name string }{{"manager", "manager"}, {"gateway", "gateway-0"}, {"gateway", "gateway-1"}, {"worker", "worker-0"}, {"coordinator", "coordinator"}} {
+		proc := reports.Process{Role: p.role, Name: p.name, PID: 100 + i, CPUSeconds: 0.2 * float64((i+1)*n), WaitSeconds: 0.5, RSSPeak: 60 << 20, Exit: "exit status 0"}
+		if i == 1 {
+			proc.Exit = "signal: killed"
+		}
+		for s := range begin + n + 8 {
+			if i == 1 && s > killed && s < killed+2 {
+				continue
+			}
+			proc.T = append(proc.T, float64(s))
+			proc.Cores = append(proc.Cores, math.Round(1000*(0.05+0.08*float64(i)*(1+rng.Float64()/3)))/1000)
+			proc.RSS, proc.FDs = append(proc.RSS, int64(10+i*9+min(s, 20))<<20), append(proc.FDs, 5020)
+		}
+		r.Processes = append(r.Processes, proc)
+	}
+	for s := range begin + n + 8 {
+		r.Series.T = append(r.Series.T, float64(s))
+		for _, v := range []struct {
+			name string
+			at   float64
+		}{{"gateway-0 goroutines", 40}, {"gateway-1 goroutines", 42}, {"manager goroutines", 21}, {"gateway-0 bucket queue", 300 * rng.Float64()}, {"gateway-1 bucket queue", 250 * rng.Float64()}, {"gateway-0 heap bytes", float64((20 + s%9) << 20)}} {
+			value := ptr(math.Round(v.at))
+			if strings.HasPrefix(v.name, "gateway-0") && s > killed && s < killed+2 {
+				value = nil
+			}
+			r.Series.Values[v.name] = append(r.Series.Values[v.name], value)
+		}
+	}
+	before, during, innocent := r.Delivery, r.Completion, r.First
+	r.Faults = []reports.Fault{{
+		Kind: "gateway-kill", Victim: "gateway-0", At: float64(killed-begin) * 1000, Down: ptr(1204.0), Detected: ptr(3.2), Republished: ptr(4.1),
+		FirstDelivery: ptr(4.6), Recovered: ptr(2310.0), Reconnected: ptr(2204.0), Before: &before, During: &during, Innocent: &innocent,
+		Duplicated: 31, Window: 8000, Lost: 4_812, Messages: 49, Refused: 7,
+	}}
+	r.Thresholds = []reports.Threshold{
+		{Text: "lost_unexplained==0", Metric: "lost_unexplained", Value: ptr(0.0), OK: true},
+		{Text: "delivery.p99<250ms", Metric: "delivery.p99", Value: r.Delivery.P99, Limit: 250, Unit: "ms", OK: true},
+		{Text: "fault.recovery<2s", Metric: "fault.recovery", Value: ptr(2310.0), Limit: 2000, Unit: "ms"},
+	}
+	r.Configuration.Gateway = "[bucket]\nnum = 32\nbuff_chan_count = 1024\nconsumer_num = 1\n"
+	if err := r.Check(); err != nil {
+		t.Fatalf("the rich sample is not a valid document: %v", err)
+	}
+	return r
+}
+
+// A ten-minute run with all there is stays below a megabyte.
+func TestPageOfALongRunIsSmall(t *testing.T) {
+	t.Parallel()
+	page, err := rich(t, 600).HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page) >= 1_000_000 {
+		t.Errorf("the page has %d bytes, want less than 1 MB", len(page))
+	}
+	t.Logf("%d bytes", len(page))
+}
+
+// The page has a chapter for everything that a run can have, and what each must say.
+func TestPageTellsEverything(t *testing.T) {
+	t.Parallel()
+	page, err := rich(t, 40).HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(page)
+	for _, want := range []string{
+		"<h2>Capacity</h2>", "140 messages/s held", "p99 410 ms is above 250 ms",
+		"<h2>Latency</h2>", "completion, of all messages", "49 of 4,049 messages did not reach all subscribers",
+		"Latency heat map", "Percentiles over time", "Throughput", "Completion fan",
+		"<h2>Faults</h2>", "gateway-kill of gateway-0, 13.0 s into the measured phase", "of these, at clients of other gateways", "never, or not seen",
+		"<h2>Where the time goes</h2>", "network and reader", "Connecting by percentile", "join of a topic",
+		"Clients that misbehave by plan", "Topics that clients come to and leave", "skew: p99 of connections over their median",
+		"Goroutines", "Queue depths and backlogs", "When all have left", "did not come back",
+		"Calibration against a server that only writes", "24.3 %", "not sustained", "delivery.p99&lt;250ms",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}

@@ -130,6 +130,7 @@ func (ls *loaders) load() error {
 		for _, l := range ls.active {
 			l.crossCheck(l)
 		}
+		ls.checkListeners()
 	}
 	return ls.problems.err()
 }

@@ -372,6 +372,44 @@ func TestAddressAndPort(t *testing.T) {
 	}
 }
 
+func TestListenersThatCollide(t *testing.T) {
+	for _, tt := range []struct {
+		name, manager, gateway string
+		problems               []string // of serve
+	}{
+		{"the defaults", "", "", nil},
+		{"grpc and the links", "[socket]\naddress = '127.0.0.1:7000'\n[grpc]\naddress = '127.0.0.1:7000'", "", []string{
+			"mgr.toml:2: socket.address: must differ from grpc.address, which is 127.0.0.1:7000; got 127.0.0.1:7000",
+		}},
+		{"with a default", "[grpc]\naddress = '127.0.0.1:6666'", "", []string{
+			"mgr.toml:2: grpc.address: must differ from socket.address, which is 127.0.0.1:6666; got 127.0.0.1:6666",
+		}},
+		{"with all interfaces", "[http]\naddress = ':6667'", "", []string{
+			"mgr.toml:2: http.address: must differ from grpc.address, which is 127.0.0.1:6667; got :6667",
+		}},
+		{"clients and health", "", "[gateway]\nlisten = ':9000'\n[http]\naddress = '127.0.0.1:9000'", []string{
+			"gw.toml:4: http.address: must differ from gateway.listen, which is :9000; got 127.0.0.1:9000",
+		}},
+		{"of two services in one process", "", "[gateway]\nlisten = '127.0.0.1:8000'", []string{
+			"gw.toml:2: gateway.listen: must differ from http.address of the manager, which is 127.0.0.1:8000; got 127.0.0.1:8000",
+		}},
+		{"free ports", "[socket]\naddress = '127.0.0.1:0'\n[grpc]\naddress = '127.0.0.1:0'", "", nil},
+		{"two hosts", "[socket]\naddress = '127.0.0.1:7000'\n[grpc]\naddress = '127.0.0.2:7000'", "", nil},
+		{"one is off", "[http]\naddress = ''", "[gateway]\nlisten = '127.0.0.1:8000'", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, _, err := config.LoadServe(sources(tt.gateway, tt.manager, nil))
+			if tt.problems == nil {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantProblems(t, err, tt.problems...)
+		})
+	}
+}
+
 func TestSecrets(t *testing.T) {
 	secretFiles := files{"conf/secret": "hunter2\n", "/run/secret": "hunter3", "empty": "\n", "bad": "a b"}
 	for _, tt := range []struct {

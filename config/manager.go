@@ -108,8 +108,8 @@ func managerKeys(c *Manager) []*key {
 			doc: "The largest packet on a link, and with it the largest message.",
 		},
 		{
-			path: "limits.maxTopicBytes", kind: KindSize, def: "1KiB", to: &c.Limits.MaxTopicBytes, lo: 1, hi: 2 * kib,
-			doc: "The longest name of a topic.",
+			path: "limits.maxTopicBytes", kind: KindSize, def: "255B", to: &c.Limits.MaxTopicBytes, lo: 1, hi: 2 * kib,
+			doc: "The longest name of a topic. Gateways have the same limit for their clients; raise both.",
 		},
 		{
 			path: "limits.maxTopicsPerGateway", kind: KindInt, def: "4194304", to: &c.Limits.MaxTopicsPerGateway, lo: 1, hi: 1 << 30,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -192,7 +193,8 @@ func sample(r config.Row) (asFlag, asTOML string) {
 	case config.KindList:
 		return "https://a.example,*", `["https://a.example", "*"]`
 	case config.KindListen, config.KindDial:
-		return "h.example:77", `"h.example:77"`
+		at := "h.example:" + strconv.FormatUint(uint64(1000+crc32.ChecksumIEEE([]byte(r.Path))%50_000), 10) // listeners of one process differ
+		return at, strconv.Quote(at)
 	case config.KindFile:
 		return "secret", `"secret"`
 	default:

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -56,10 +55,10 @@ follows.
 			if err != nil {
 				return err
 			}
-			build := runBuild(readBuildInfo(), describedCommit)
+			build := readBuildInfo()
 			options := loadtest.Options{
 				Executable: executable, Environ: g.environ, Root: out, Overrides: overrides,
-				Build: build,
+				Build: loadtest.Build{Commit: build.Commit, Modified: build.Modified},
 			}
 			r := runner{g: g, options: options, noProgress: noProgress, asJSON: asJSON}
 			if len(plans) == 1 && repeat == 1 {
@@ -74,19 +73,6 @@ follows.
 	cmd.Flags().BoolVar(&noProgress, "quiet", false, "show no progress")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result document instead of its summary")
 	return cmd
-}
-
-// describedCommit is what 'git describe --always --dirty' said of the checkout: make sets
-// it, for builds into which the toolchain writes no commit (GOFLAGS=-buildvcs=false).
-var describedCommit string
-
-// runBuild is what the result says of this binary.
-func runBuild(b buildInfo, described string) loadtest.Build {
-	if b.Commit != "" {
-		return loadtest.Build{Commit: b.Commit, Modified: b.Modified}
-	}
-	commit, modified := strings.CutSuffix(described, "-dirty")
-	return loadtest.Build{Commit: commit, Modified: modified}
 }
 
 // runner carries out runs and says what came of them.

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"firetower/loadtest"
 	"firetower/reports"
 )
 
@@ -169,24 +168,6 @@ func TestLoadtestThresholdDecidesTheExitCode(t *testing.T) {
 	}
 	if !strings.Contains(p.stdout.String(), "1 of 1 thresholds failed") || p.stderr.String() != "" {
 		t.Errorf("printed %s%s", p.stdout, p.stderr)
-	}
-}
-
-func TestRunBuild(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		build     buildInfo
-		described string
-		want      loadtest.Build
-	}{
-		{buildInfo{Commit: "abc", Modified: true}, "def", loadtest.Build{Commit: "abc", Modified: true}},
-		{buildInfo{}, "def", loadtest.Build{Commit: "def"}},
-		{buildInfo{}, "def-dirty", loadtest.Build{Commit: "def", Modified: true}},
-		{buildInfo{}, "", loadtest.Build{}},
-	} {
-		if got := runBuild(tt.build, tt.described); got != tt.want {
-			t.Errorf("%+v, %q gave %+v, want %+v", tt.build, tt.described, got, tt.want)
-		}
 	}
 }
 

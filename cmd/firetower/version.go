@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -24,13 +25,22 @@ type buildInfo struct {
 	Platform   string `json:"platform"`
 }
 
+// describedCommit is what 'git describe --always --dirty' said of the checkout: make sets
+// it, for builds into which the toolchain writes no commit (GOFLAGS=-buildvcs=false).
+var describedCommit string
+
 // readBuildInfo reads it.
 func readBuildInfo() buildInfo {
-	b := buildInfo{Version: "dev", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return b
+		info = &debug.BuildInfo{}
 	}
+	return buildInfoOf(info, describedCommit)
+}
+
+// buildInfoOf is what the toolchain says, or what make does where that says nothing.
+func buildInfoOf(info *debug.BuildInfo, described string) buildInfo {
+	b := buildInfo{Version: "dev", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		b.Version = v
 	}
@@ -43,6 +53,9 @@ func readBuildInfo() buildInfo {
 		case "vcs.modified":
 			b.Modified = s.Value == "true"
 		}
+	}
+	if b.Commit == "" {
+		b.Commit, b.Modified = strings.CutSuffix(described, "-dirty")
 	}
 	return b
 }

@@ -58,8 +58,8 @@ type Options struct {
 	// MaxPacketBytes is the largest link packet, in bytes with its header, and
 	// with it the largest message. Default 8 MiB (protocol.DefaultMaxPacket).
 	MaxPacketBytes int
-	// MaxTopicBytes is the longest topic, in bytes, at most 2048. Default 1024;
-	// gateways commonly allow their clients less.
+	// MaxTopicBytes is the longest topic, in bytes, at most 2048. Default 255,
+	// as a gateway allows its clients: a longer one could reach nobody.
 	MaxTopicBytes int
 	// MaxTopicsPerGateway bounds the topics of one gateway. Default 4,194,304.
 	MaxTopicsPerGateway int
@@ -98,7 +98,7 @@ func DefaultOptions() Options {
 		WriteTimeout:        5 * time.Second,
 		DrainTimeout:        10 * time.Second,
 		MaxPacketBytes:      protocol.DefaultMaxPacket,
-		MaxTopicBytes:       1024,
+		MaxTopicBytes:       protocol.DefaultMaxTopic,
 		MaxTopicsPerGateway: 4 << 20,
 		MaxGateways:         1024,
 		QueueMessages:       256 << 10,

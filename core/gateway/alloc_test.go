@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"firetower/core/gateway"
 	"firetower/core/protocol"
@@ -45,9 +46,13 @@ func BenchmarkFanOut(b *testing.B) {
 				for range connections {
 					c := dial(b, g, protocol.SubprotocolV1)
 					c.subscribe("room")
+					if err := c.SetReadDeadline(time.Time{}); err != nil { // subscribe has set one
+						b.Fatal(err)
+					}
 					go func() { _, _ = io.Copy(&arrived, c.NetConn()) }()
 				}
-				f := gateway.NewFanOut(g, "room", make([]byte, payload), messages)
+				// A JSON string, so that a frame is little more than the payload that is counted.
+				f := gateway.NewFanOut(g, "room", []byte(`"`+strings.Repeat("x", payload-2)+`"`), messages)
 				var sent int64
 				b.ReportAllocs()
 				for b.Loop() {

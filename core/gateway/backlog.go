@@ -40,8 +40,8 @@ func (b *backlog) append(e entry) {
 func (b *backlog) oldest() int64 { return b.entries[b.head].since }
 
 // advance takes n written bytes off the front and returns how many pushes are
-// written whole with it.
-func (b *backlog) advance(n int) (done int) {
+// written whole with it. Each of those is passed to waited with since when it waited.
+func (b *backlog) advance(n int, waited func(since int64)) (done int) {
 	b.bytes -= n
 	for n > 0 {
 		e := &b.entries[b.head]
@@ -53,6 +53,7 @@ func (b *backlog) advance(n int) (done int) {
 		if e.topic != nil {
 			done++
 			b.messages--
+			waited(e.since)
 		}
 		b.pop()
 	}

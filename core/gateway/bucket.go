@@ -20,7 +20,7 @@ type Bucket struct {
 func newBucket(index int, m *TowerManager, o BucketOptions, joinBytes int) *Bucket {
 	b := &Bucket{index: index, lanes: make([]*lane, o.ConsumerNum)}
 	for i := range b.lanes {
-		l := &lane{central: &m.central, metrics: m.metrics, take: o.BuffChanCount, joinBytes: joinBytes}
+		l := &lane{central: &m.central, metrics: m.metrics, clock: &m.gateway.clock, stages: new(laneStages), take: o.BuffChanCount, joinBytes: joinBytes}
 		l.filled.L = &l.mu
 		b.lanes[i] = l
 	}
@@ -74,6 +74,8 @@ type item struct {
 type lane struct {
 	central   *centralChan
 	metrics   *metrics
+	clock     *clock
+	stages    *laneStages
 	take      int
 	joinBytes int
 	depth     atomic.Int64 // items queued, for the metrics
@@ -143,7 +145,7 @@ func (l *lane) run() {
 	var (
 		batch  []item
 		lists  []*subscriberList
-		writer = batchWriter{joinBytes: l.joinBytes, metrics: l.metrics}
+		writer = batchWriter{joinBytes: l.joinBytes, metrics: l.metrics, clock: l.clock, stages: l.stages}
 	)
 	for {
 		batch = l.next(batch)
@@ -151,6 +153,7 @@ func (l *lane) run() {
 			return
 		}
 		size := 0
+		writer.now = l.clock.now()
 		for _, it := range batch {
 			size += len(it.push.data)
 			if len(it.list.pending) == 0 {
@@ -193,18 +196,28 @@ type batch struct {
 type batchWriter struct {
 	joinBytes int
 	metrics   *metrics
+	clock     *clock
+	stages    *laneStages
 	buf       []byte
 	frames    [][]byte
 	streak    int
+	// now is when the clock was last read: the end of one topic's writes is the
+	// beginning of the next one's.
+	now int64
+	// begun is when the list under way was begun.
+	begun int64
 }
 
 // deliver writes list.pending to every subscriber of the list.
 func (w *batchWriter) deliver(list *subscriberList) {
+	w.begun = w.now
+	subscribers := 0
 	for proto := range subprotocols {
 		towers := list.borrow(proto)
 		if towers == nil {
 			continue
 		}
+		subscribers += len(towers)
 		for rest := list.pending; len(rest) > 0; {
 			var b batch
 			b, rest = w.join(list.topic, rest, proto)
@@ -212,6 +225,7 @@ func (w *batchWriter) deliver(list *subscriberList) {
 		}
 		list.giveBack(proto)
 	}
+	w.stages.written(list.pending, subscribers, w.begun, w.now)
 	clear(w.frames)
 	w.frames = w.frames[:0]
 	if cap(w.buf) > 2*w.joinBytes {
@@ -249,7 +263,8 @@ const yieldEvery = 64
 
 func (w *batchWriter) write(b batch, towers []*FireTower) {
 	var written, gone int
-	for _, t := range towers {
+	timed := 0 // how many of towers have been accounted for
+	for i, t := range towers {
 		switch t.deliver(b) {
 		case deliveredWhole:
 			written++
@@ -260,6 +275,11 @@ func (w *batchWriter) write(b batch, towers []*FireTower) {
 		if w.streak++; w.streak >= yieldEvery {
 			w.streak = 0
 			runtime.Gosched()
+		}
+		if n := i + 1 - timed; n > timed/fanoutGrain || n >= fanoutMost || i+1 == len(towers) {
+			now := w.clock.now()
+			w.stages.fanned(w.begun, w.now, now, n, len(b.frames))
+			w.now, timed = now, i+1
 		}
 	}
 	w.metrics.drop(DropClosed, gone*len(b.frames))

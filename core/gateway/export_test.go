@@ -104,7 +104,7 @@ func (b *Backlog) Append(topicName string, data []byte, begun bool) {
 func (b *Backlog) InFlight(n int) { b.b.inFlight = n }
 
 // Advance, DropOldest, DropTopic and Truncate call the queue's own.
-func (b *Backlog) Advance(n int) int { return b.b.advance(n) }
+func (b *Backlog) Advance(n int) int { return b.b.advance(n, func(int64) {}) }
 
 // DropOldest makes room.
 func (b *Backlog) DropOldest(size, maxBytes, maxMessages int) (int, bool) {
@@ -160,7 +160,7 @@ type FanOut struct {
 // NewFanOut prepares delivering messages of data to the subscribers of a topic
 // in the first Bucket.
 func NewFanOut(g *Gateway, topicName string, data []byte, messages int) *FanOut {
-	f := &FanOut{w: batchWriter{joinBytes: g.opts.JoinBytes, metrics: g.metrics}}
+	f := &FanOut{w: batchWriter{joinBytes: g.opts.JoinBytes, metrics: g.metrics, clock: &g.clock, stages: new(laneStages)}}
 	f.list = g.towers.index.find(topicName).lists[0].Load()
 	for range messages {
 		f.t = append(f.t, &push{topic: topicName, data: data})
@@ -171,6 +171,7 @@ func NewFanOut(g *Gateway, topicName string, data []byte, messages int) *FanOut 
 // Deliver writes the messages once to every subscriber.
 func (f *FanOut) Deliver() {
 	f.list.pending = append(f.list.pending[:0], f.t...)
+	f.w.now = f.w.clock.now()
 	f.w.deliver(f.list)
 	f.list.pending = f.list.pending[:0]
 }

@@ -236,7 +236,7 @@ func (l *link) readLoop(ctx context.Context, conn net.Conn, r *protocol.Reader, 
 		case protocol.PublishKey:
 			l.received++
 			g.metrics.received.Add(1)
-			if !g.towers.dispatch(&push{topic: p.Topic, data: p.Body}) {
+			if !g.towers.dispatch(&push{topic: p.Topic, data: p.Body, arrived: g.clock.now()}) {
 				return context.Cause(ctx)
 			}
 		case protocol.HeartbeatKey:

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"firetower/core/histogram"
 )
 
 // counter is an atomic on a cache line of its own, since the consumers of all
@@ -30,6 +32,7 @@ type metrics struct {
 	linkMissed     counter
 	syncCalls      counter
 	published      counter
+	backlogWait    histogram.Histogram
 	drops          map[DropReason]*atomic.Int64
 	disconnects    map[DisconnectReason]*atomic.Int64
 }
@@ -106,11 +109,13 @@ func (g *Gateway) Stats() Stats {
 
 // collector shows the counts to Prometheus.
 type collector struct {
-	gateway *Gateway
-	plain   []plainMetric
-	drops   *prometheus.Desc
-	closes  *prometheus.Desc
-	bucketQ *prometheus.Desc
+	gateway   *Gateway
+	plain     []plainMetric
+	drops     *prometheus.Desc
+	closes    *prometheus.Desc
+	bucketQ   *prometheus.Desc
+	stages    *prometheus.Desc
+	broadcast *prometheus.Desc
 }
 
 type plainMetric struct {
@@ -126,6 +131,11 @@ func newCollector(g *Gateway) *collector {
 		drops:   prometheus.NewDesc(space+"drops_total", "Messages not delivered, by reason.", []string{"reason"}, nil),
 		closes:  prometheus.NewDesc(space+"disconnects_total", "Connections ended, by reason.", []string{"reason"}, nil),
 		bucketQ: prometheus.NewDesc(space+"bucket_queue", "Messages that wait for the consumers of a bucket.", []string{"bucket"}, nil),
+		stages: prometheus.NewDesc(space+"stage_seconds",
+			"Time of a delivery in each stage: central until handed to the buckets, bucket until its consumer began, fanout until the subscriber was written to, backlog until its socket took the rest.",
+			[]string{"stage"}, nil),
+		broadcast: prometheus.NewDesc(space+"broadcast_seconds",
+			"Time from a message's arrival until the last subscriber of a bucket was written to, by message and bucket.", nil, nil),
 	}
 	add := func(kind prometheus.ValueType, name, help string, read func() float64) {
 		c.plain = append(c.plain, plainMetric{prometheus.NewDesc(space+name, help, nil, nil), kind, read})
@@ -170,6 +180,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.drops
 	ch <- c.closes
 	ch <- c.bucketQ
+	ch <- c.stages
+	ch <- c.broadcast
 }
 
 // Collect implements prometheus.Collector.
@@ -191,4 +203,5 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(c.bucketQ, prometheus.GaugeValue, float64(depth), bucketName(b.index))
 	}
+	c.collectStages(ch)
 }

@@ -40,6 +40,9 @@ type push struct {
 	data   []byte
 	topic  string
 	frames [subprotocols]lazyFrame
+	// arrived is when it came to the gateway, queued when it was handed to the
+	// Buckets: the gateway's clock.
+	arrived, queued int64
 }
 
 type lazyFrame struct {

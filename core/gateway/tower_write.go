@@ -215,7 +215,8 @@ func (t *FireTower) flush() {
 			return
 		}
 		b.inFlight = 0
-		done := b.advance(int(n))
+		now := t.gateway.clock.now()
+		done := b.advance(int(n), func(since int64) { t.gateway.metrics.backlogWait.Observe(now-since, 1) })
 		t.gateway.metrics.backlogBytes.Add(-n)
 		t.gateway.metrics.deliveries.Add(int64(done))
 		t.gateway.metrics.deliveredBytes.Add(n)

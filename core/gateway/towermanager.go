@@ -166,6 +166,7 @@ func (m *TowerManager) dispatch(p *push) bool {
 	if !m.central.admit(len(t.targets), len(t.targets)*len(p.data)) {
 		return false
 	}
+	p.queued = m.gateway.clock.now()
 	for _, i := range t.targets {
 		m.buckets[i].lanes[t.lane].push(item{push: p, list: t.lists[i].Load()})
 	}

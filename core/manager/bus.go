@@ -27,22 +27,24 @@ type miss struct {
 // maxMissedNamed bounds the gateways that a receipt names.
 const maxMissedNamed = 8
 
-// publish queues one packet to every gateway that has subscribers of topic. The
+// publish queues one packet, which came at a reading of the counters' clock, to every
+// gateway that has subscribers of topic. The
 // packet is shared by all queues: nobody may change it from then on. It never
 // blocks: a gateway that cannot take it is evicted and has missed it.
 //
 // The shard's order lock is held over lookup and queueing, so that the messages
 // of a topic are in one order on every link, and a session that is replaced or
 // dropped gets none afterwards.
-func (b *bus) publish(topic string, packet []byte, via Via) receipt {
+func (b *bus) publish(topic string, packet []byte, via Via, came int64) receipt {
 	b.counter.publishes[via].Add(1)
 	var room [usualGateways]*session
 	var r receipt
 	shard := b.registry.shard(topic)
 	shard.order.Lock()
 	to, subscribers := shard.lookup(topic, room[:0])
+	now := b.counter.now()
 	for _, s := range to {
-		reason, ok := s.publish(packet)
+		reason, ok := s.publish(packet, now)
 		if ok {
 			r.queued++
 		} else if len(r.missed) < maxMissedNamed {
@@ -51,6 +53,7 @@ func (b *bus) publish(topic string, packet []byte, via Via) receipt {
 	}
 	shard.order.Unlock()
 	r.matched = len(to)
+	b.counter.route.Observe(now-came, uint64(r.queued))
 	b.counter.queued.Add(uint64(r.queued))
 	b.counter.deliveries.Add(uint64(subscribers))
 	return r

@@ -1,6 +1,11 @@
 package manager
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+
+	"firetower/core/histogram"
+)
 
 // counters are what a manager has counted since it began. They are the one
 // source of the metrics and of the dashboard.
@@ -12,10 +17,20 @@ type counters struct {
 	evictions  map[EvictReason]*atomic.Uint64
 	linkBytes  atomic.Uint64
 	missed     atomic.Uint64
+
+	// route is from a message's arrival until it was handed to the link queues of its
+	// gateways, link from there until it was written to the gateway's socket. A message
+	// counts once for each gateway in either, as long as it gets that far.
+	route, link histogram.Histogram
+	base        time.Time // of now
 }
+
+// now is a reading of the monotonic clock in nanoseconds; never 0.
+func (c *counters) now() int64 { return int64(time.Since(c.base)) + 1 }
 
 func newCounters() *counters {
 	return &counters{
+		base:      time.Now(),
 		publishes: countersFor(vias()),
 		drops:     countersFor(dropReasons()),
 		evictions: countersFor(evictReasons()),

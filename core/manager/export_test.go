@@ -59,7 +59,7 @@ func (r Registry) Totals() (topics, subscribers int64) {
 // Publish is bus.publish with its receipt's numbers.
 func (r Registry) Publish(topic string, packet []byte) (matched, queued int) {
 	b := bus{registry: r.r, counter: sharedCounters}
-	got := b.publish(topic, packet, ViaGRPC)
+	got := b.publish(topic, packet, ViaGRPC, sharedCounters.now())
 	return got.matched, got.queued
 }
 
@@ -148,7 +148,8 @@ func (s *session) Offered() uint64 { return s.offered.Load() }
 
 // Drain takes all that waits, as a writer does, and tells how many that were.
 func (s *session) Drain() int {
-	packets, _ := s.queue.take(nil)
+	taken, _ := s.queue.take(waiting{})
+	packets := taken.packets
 	bytes := 0
 	for _, p := range packets {
 		bytes += len(p)
@@ -165,12 +166,13 @@ func NewQueue(messages, bytes int) Queue { return Queue{newLinkQueue(messages, b
 
 // Put puts a packet of a size and tells "queued", "shut" or "full".
 func (q Queue) Put(size int) string {
-	return [...]string{putQueued: "queued", putShut: "shut", putFull: "full"}[q.q.put(make([]byte, size))]
+	return [...]string{putQueued: "queued", putShut: "shut", putFull: "full"}[q.q.put(make([]byte, size), untimed)]
 }
 
 // Take is linkQueue.take, with the numbers of what it took.
 func (q Queue) Take() (messages, bytes int, last bool) {
-	packets, last := q.q.take(nil)
+	taken, last := q.q.take(waiting{})
+	packets := taken.packets
 	for _, p := range packets {
 		bytes += len(p)
 	}
@@ -223,7 +225,7 @@ func (b Bucket) Publish(topic string, body []byte) (matched, queued int, err err
 	if err != nil {
 		return 0, 0, err
 	}
-	r := b.b.bus.publish(topic, packet, ViaGRPC)
+	r := b.b.bus.publish(topic, packet, ViaGRPC, b.b.counter.now())
 	return r.matched, r.queued, nil
 }
 

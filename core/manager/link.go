@@ -152,7 +152,7 @@ func (l *link) receive(p protocol.Packet, raw []byte) error {
 			l.b.counter.drops[DropBadTopic].Add(1) // its gateway's peers are not to suffer for it
 			break
 		}
-		l.b.bus.publish(p.Topic, raw, ViaLink)
+		l.b.bus.publish(p.Topic, raw, ViaLink, l.b.counter.now())
 	case protocol.HeartbeatKey:
 		l.in.idle = 2 * l.b.opt.Heartbeat
 	case protocol.OfflineTopicKey, protocol.OfflineTopicByUserIDKey, protocol.OfflineUserKey:

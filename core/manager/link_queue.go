@@ -17,11 +17,22 @@ type linkQueue struct {
 	wake chan struct{}
 
 	mu       sync.Mutex // guards the following
-	pending  [][]byte
+	pending  waiting
 	messages int // pending, and taken but not written
 	bytes    int
 	shut     queueState
 }
+
+// waiting are packets in their order. The packets stand alone, since that is what
+// writev(2) takes.
+type waiting struct {
+	packets [][]byte
+	// since is when each was queued, by the counters' clock, or untimed.
+	since []int64
+}
+
+// untimed is when a packet was queued whose wait is not counted.
+const untimed = 0
 
 type queueState uint8
 
@@ -44,8 +55,8 @@ func newLinkQueue(maxMessages, maxBytes int) *linkQueue {
 	return &linkQueue{maxMessages: maxMessages, maxBytes: maxBytes, wake: make(chan struct{}, 1)}
 }
 
-// put queues one packet, which nobody may change from then on.
-func (q *linkQueue) put(packet []byte) putResult {
+// put queues one packet, which nobody may change from then on; now is when, or untimed.
+func (q *linkQueue) put(packet []byte, now int64) putResult {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.shut != queueOpen {
@@ -57,10 +68,11 @@ func (q *linkQueue) put(packet []byte) putResult {
 		q.shut = queueClosed
 		return putFull
 	}
-	q.pending = append(q.pending, packet)
+	q.pending.packets = append(q.pending.packets, packet)
+	q.pending.since = append(q.pending.since, now)
 	q.messages++
 	q.bytes += len(packet)
-	if len(q.pending) == 1 {
+	if len(q.pending.packets) == 1 {
 		q.signal()
 	}
 	return putQueued
@@ -75,15 +87,15 @@ func (q *linkQueue) signal() {
 
 // take returns all that waits, in order. spare is the slice of an earlier take,
 // for reuse. When last is true nothing will come after.
-func (q *linkQueue) take(spare [][]byte) (packets [][]byte, last bool) {
+func (q *linkQueue) take(spare waiting) (taken waiting, last bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	packets = q.pending
-	if cap(spare) > keepRoom {
-		spare = nil
+	taken = q.pending
+	if cap(spare.packets) > keepRoom {
+		spare = waiting{}
 	}
-	q.pending = spare[:0]
-	return packets, q.shut == queueFlushing
+	q.pending = waiting{packets: spare.packets[:0], since: spare.since[:0]}
+	return taken, q.shut == queueFlushing
 }
 
 // written tells that some of what was taken has left.
@@ -109,7 +121,7 @@ func (q *linkQueue) close() (lost int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	lost = q.messages
-	q.pending, q.messages, q.bytes, q.shut = nil, 0, 0, queueClosed
+	q.pending, q.messages, q.bytes, q.shut = waiting{}, 0, 0, queueClosed
 	return lost
 }
 

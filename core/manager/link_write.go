@@ -44,13 +44,13 @@ func (l *link) writeLoop(s *session) error {
 	}
 	beat := time.NewTicker(l.b.opt.Heartbeat)
 	defer beat.Stop()
-	var packets [][]byte
+	var taken waiting
 	for {
 		var last bool
-		clear(packets)
-		packets, last = s.queue.take(packets)
-		if len(packets) > 0 {
-			if err := l.writeQueued(s, packets); err != nil {
+		clear(taken.packets)
+		taken, last = s.queue.take(taken)
+		if len(taken.packets) > 0 {
+			if err := l.writeQueued(s, taken); err != nil {
 				return err
 			}
 			continue
@@ -72,8 +72,8 @@ func (l *link) writeLoop(s *session) error {
 }
 
 // writeQueued writes packets of the session's queue and takes them off its account.
-func (l *link) writeQueued(s *session, packets [][]byte) error {
-	for len(packets) > 0 {
+func (l *link) writeQueued(s *session, taken waiting) error {
+	for packets, since := taken.packets, taken.since; len(packets) > 0; {
 		n, bytes := 0, 0
 		for n < len(packets) && n < writePackets && (n == 0 || bytes+len(packets[n]) <= writeBytes) {
 			bytes += len(packets[n])
@@ -85,7 +85,13 @@ func (l *link) writeQueued(s *session, packets [][]byte) error {
 		}
 		s.queue.written(n, bytes)
 		s.sent.Add(uint64(n))
-		packets = packets[n:]
+		done := l.b.counter.now()
+		for _, at := range since[:n] {
+			if at != untimed {
+				l.b.counter.link.Observe(done-at, 1)
+			}
+		}
+		packets, since = packets[n:], since[n:]
 	}
 	return nil
 }

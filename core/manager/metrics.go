@@ -3,6 +3,8 @@ package manager
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"firetower/core/histogram"
 )
 
 // collector shows a manager's state and counters to Prometheus, read when asked:
@@ -10,8 +12,8 @@ import (
 type collector struct {
 	m *Manager
 
-	gateways, topics, subscribers, queueMessages, queueBytes                           *prometheus.Desc
-	publishes, queued, deliveries, drops, evictions, linkBytes, missed, build, started *prometheus.Desc
+	gateways, topics, subscribers, queueMessages, queueBytes                                   *prometheus.Desc
+	publishes, queued, deliveries, drops, evictions, linkBytes, missed, build, started, stages *prometheus.Desc
 }
 
 // register puts the manager's metrics into its registry.
@@ -45,6 +47,7 @@ func (m *Manager) register() error {
 		linkBytes:     desc("link_bytes_total", "Bytes written to links."),
 		missed:        desc("missed_total", "Messages that gateways should have had on links that they lost, as told when they came back."),
 		build:         desc("build_info", "Always 1; the version is the label.", "version"),
+		stages:        desc("stage_seconds", "Time of a message in each stage, by gateway that it went to: route until it was queued to the link, link until it was written to the socket.", "stage"),
 		started:       desc("start_time_seconds", "When the manager was made, in Unix time."),
 	})
 }
@@ -53,7 +56,7 @@ func (m *Manager) register() error {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.gateways, c.topics, c.subscribers, c.queueMessages, c.queueBytes, c.publishes, c.queued, c.deliveries,
-		c.drops, c.evictions, c.linkBytes, c.missed, c.build, c.started,
+		c.drops, c.evictions, c.linkBytes, c.missed, c.build, c.started, c.stages,
 	} {
 		ch <- d
 	}
@@ -97,6 +100,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	count(c.linkBytes, c.m.counter.linkBytes.Load())
 	count(c.missed, c.m.counter.missed.Load())
+	for stage, h := range map[string]*histogram.Histogram{"route": &c.m.counter.route, "link": &c.m.counter.link} {
+		var counts histogram.Counts
+		counts.Add(h)
+		ch <- counts.Metric(c.stages, stage)
+	}
 	gauge(c.build, 1, c.m.opt.Version)
 	gauge(c.started, float64(c.m.started.UnixNano())/1e9)
 }

@@ -160,11 +160,12 @@ func (s *topicService) SyncTopics(_ context.Context, in *topicpb.SyncTopicsReque
 
 // Publish implements topicpb.TopicServiceServer.
 func (s *topicService) Publish(_ context.Context, in *topicpb.PublishRequest) (*topicpb.PublishResponse, error) {
+	came := s.bus.counter.now()
 	packet, err := s.pack(in)
 	if err != nil {
 		return nil, err
 	}
-	return answer(s.bus.publish(in.GetTopic(), packet, ViaGRPC)), nil
+	return answer(s.bus.publish(in.GetTopic(), packet, ViaGRPC, came)), nil
 }
 
 // PublishBatch implements topicpb.TopicServiceServer. A message that cannot be is
@@ -202,11 +203,12 @@ func (s *topicService) PublishStream(stream grpc.BidiStreamingServer[topicpb.Pub
 
 // publishOne publishes a message of several; what is wrong with it is in its result.
 func (s *topicService) publishOne(in *topicpb.PublishRequest, via Via) *topicpb.PublishResponse {
+	came := s.bus.counter.now()
 	packet, err := s.pack(in)
 	if err != nil {
 		return &topicpb.PublishResponse{Error: status.Convert(err).Message()}
 	}
-	return answer(s.bus.publish(in.GetTopic(), packet, via))
+	return answer(s.bus.publish(in.GetTopic(), packet, via, came))
 }
 
 // pack makes the packet that all links share.

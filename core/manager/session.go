@@ -79,16 +79,19 @@ func (s *session) enterLocked(state sessionState) {
 	s.state, s.since = state, time.Now()
 }
 
-// publish queues a message for the gateway and tells why not if it could not.
-func (s *session) publish(packet []byte) (lost DropReason, ok bool) {
+// publish queues a message for the gateway, now by the counters' clock, and tells why
+// not if it could not.
+func (s *session) publish(packet []byte, now int64) (lost DropReason, ok bool) {
 	s.offered.Add(1)
-	lost, ok = s.send(packet)
+	lost, ok = s.put(packet, now)
 	return lost, ok
 }
 
 // send queues a packet that is not one of the counted messages.
-func (s *session) send(packet []byte) (lost DropReason, ok bool) {
-	switch s.queue.put(packet) {
+func (s *session) send(packet []byte) (lost DropReason, ok bool) { return s.put(packet, untimed) }
+
+func (s *session) put(packet []byte, now int64) (lost DropReason, ok bool) {
+	switch s.queue.put(packet, now) {
 	case putQueued:
 		return "", true
 	case putFull:

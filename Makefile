@@ -59,6 +59,23 @@ test: need-go need-cc
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) $(PKG)
 
+# Other people's servers as targets of a load test: a module of its own, whose dependencies
+# are none of Firetower's.
+PEERS := loadtest/peers
+
+## peers: build .bin/peers, other people's servers as targets: centrifuge, centrifuge-batch, nats, gws
+.PHONY: peers
+peers: need-go
+	@$(GO) -C $(PEERS) build -trimpath -o $(BIN)/peers .
+
+## test-peers: go vet and test other people's servers, and run a small load test against each
+.PHONY: test-peers
+test-peers: need-go need-cc peers
+	$(GO) -C $(PEERS) vet ./...
+	$(GO) -C $(PEERS) mod tidy -diff
+	CGO_ENABLED=1 $(GO) -C $(PEERS) test -race -timeout 5m ./...
+	FIRETOWER_LOADTEST_PEERS=$(BIN)/peers $(GO) test -count=1 -timeout 5m -run '^TestPeer' ./loadtest
+
 ## test-clients: WebSocket clients that we did not write (Node's ws, Chromium) against a real `firetower serve`
 .PHONY: test-clients
 test-clients: build need-node need-chromium
@@ -97,6 +114,7 @@ fmt-check: tool-gofumpt
 lint: tool-golangci-lint
 	$(BIN)/golangci-lint config verify
 	$(BIN)/golangci-lint run ./...
+	cd $(PEERS) && $(BIN)/golangci-lint run --config $(CURDIR)/.golangci.yml ./...
 	FIRETOWER_GOLANGCI_LINT=$(BIN)/golangci-lint $(GO) test -tags lint -count=1 -run '^TestLinterCatches' .
 
 ## tidy-check: fail when go.mod or go.sum is not what `go mod tidy` leaves
@@ -125,9 +143,9 @@ LOADTEST_FLAGS = $(if $(RATE),--rate '$(RATE)') $(if $(DURATION),--duration '$(D
 	$(if $(CONNS),--conns '$(CONNS)') $(if $(VS),--vs '$(VS)') $(if $(REPEAT),--repeat '$(REPEAT)') \
 	$(if $(SEED),--seed '$(SEED)') $(if $(OUT),--out '$(OUT)') $(ARGS)
 
-## loadtest: run SCENARIO (RATE= DURATION= CONNS= VS=floor,classic REPEAT= SEED= OUT=)
+## loadtest: run SCENARIO (RATE= DURATION= CONNS= VS=floor,classic,centrifuge,nats,gws REPEAT= SEED= OUT=)
 .PHONY: loadtest
-loadtest: build
+loadtest: build $(if $(findstring centrifuge,$(VS) $(ARGS))$(findstring nats,$(VS) $(ARGS))$(findstring gws,$(VS) $(ARGS)),peers)
 	@if [ -z '$(SCENARIO)' ]; then \
 		echo "usage: make loadtest SCENARIO=NAME; the scenarios are:"; $(FIRETOWER) loadtest list; exit 2; fi
 	@code=0; $(FIRETOWER) loadtest run '$(SCENARIO)' $(LOADTEST_FLAGS) || code=$$?; \

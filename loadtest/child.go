@@ -79,13 +79,18 @@ func newNursery(dir, executable string, environ []string) *nursery {
 
 // start starts this binary with the given arguments.
 func (n *nursery) start(role, name string, wantStdin bool, args ...string) (*child, error) {
+	return n.startOf(n.exec, role, name, wantStdin, args...)
+}
+
+// startOf starts the given binary.
+func (n *nursery) startOf(binary, role, name string, wantStdin bool, args ...string) (*child, error) {
 	logPath := filepath.Join(n.dir, name+".log")
 	logFile, err := os.OpenFile(filepath.Clean(logPath), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644) //nolint:gosec // logs are for everyone to read
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	defer logFile.Close()                // the child has its own descriptor
-	cmd := exec.Command(n.exec, args...) // our own binary
+	cmd := exec.Command(binary, args...) // our own, or the one that the user names
 	cmd.Env = n.env
 	cmd.Stderr = logFile
 	cmd.SysProcAttr = childAttributes()
@@ -157,6 +162,9 @@ type announcement struct {
 	GRPC   string `json:"grpc"`
 	HTTP   string `json:"http"`
 	Listen string `json:"listen"`
+	// Publish is where backends connect, Version names the library: servers of others.
+	Publish string `json:"publish"`
+	Version string `json:"version"`
 }
 
 // ready waits for the announcement of a service, and from then on discards what it prints.
@@ -301,7 +309,7 @@ func (n *nursery) close(grace time.Duration) {
 	}
 	n.closed = true
 	n.mu.Unlock()
-	for _, roles := range [][]string{{"worker"}, {"gateway", "reference"}, {"manager"}} {
+	for _, roles := range [][]string{{"worker"}, {"gateway", "reference", "peer"}, {"manager"}} {
 		var wg sync.WaitGroup
 		for _, c := range n.all() {
 			if slices.Contains(roles, c.role) {

@@ -31,7 +31,7 @@ func (r *run) outcome(failure, interrupted error) *reports.Result {
 	res := &reports.Result{
 		Schema: reports.Schema, ID: filepath.Base(r.dir), Scenario: r.s.Name, Purpose: r.s.Purpose, Target: string(r.o.Plan.Target),
 		Started: r.started, Ended: time.Now(), Seed: r.s.Seed, RunID: fmt.Sprintf("%016x", r.runID),
-		Loop: loop(r.s), Subprotocol: string(r.s.Subprotocol), Planned: r.s.Connections, Topics: r.s.Topics.Count, PayloadSize: int(r.s.Load.Payload),
+		Loop: loop(r.s), Subprotocol: r.o.Plan.spoken(), Planned: r.s.Connections, Topics: r.s.Topics.Count, PayloadSize: int(r.s.Load.Payload),
 		Interrupted:  interrupted != nil,
 		CompletionAt: map[string]reports.Distribution{}, Histograms: map[string]*latency.Recorder{},
 		Environment: readEnvironment(r.o, r.pressure), Configuration: r.configuration(),

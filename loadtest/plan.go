@@ -23,11 +23,13 @@ const (
 )
 
 // Targets lists all targets.
-func Targets() []Target { return []Target{Firetower, Floor, FloorJoined, Classic} }
+func Targets() []Target {
+	return []Target{Firetower, Floor, FloorJoined, Classic, Centrifuge, CentrifugeBatch, NATS, GWS}
+}
 
 // Reference tells whether the target is a reference server: one process, which
 // speaks firetower.v0 alone and takes publish frames from clients.
-func (t Target) Reference() bool { return t != Firetower }
+func (t Target) Reference() bool { return t == Floor || t == FloorJoined || t == Classic }
 
 const (
 	// connectionsPerWorker keeps a worker well below 20,000 descriptors, and its
@@ -99,10 +101,15 @@ func NewPlan(s scenarios.Scenario, target Target, m Machine) (*Plan, error) {
 			return nil, err
 		}
 	}
+	if target.Peer() {
+		if err := fitsPeer(s, target); err != nil {
+			return nil, err
+		}
+	}
 	p := &Plan{Scenario: s, Target: target, Machine: m, Connections: s.Connections, Subscriptions: s.Subscriptions()}
 	gateways := s.Topology.Gateways
 	p.Servers = gateways + 1 // and the manager
-	if target.Reference() {
+	if target.Alone() {
 		gateways, p.Servers = 1, 1
 	}
 	p.Workers = split(s.Connections, s.Topology.Workers)
@@ -119,7 +126,7 @@ func NewPlan(s scenarios.Scenario, target Target, m Machine) (*Plan, error) {
 	p.Cores = p.DeliveriesPerSecond * cpuMicros / 1e6
 	p.Duration = estimate(s)
 	p.notes()
-	if !target.Reference() {
+	if !target.Alone() {
 		if err := p.resolveServers(); err != nil {
 			return nil, err
 		}
@@ -236,7 +243,7 @@ func (p *Plan) String() string {
 	if s.Topics.Count > 1 {
 		topics += fmt.Sprintf(", %d of them each", s.Topics.PerConnection)
 	}
-	line("clients", "%d, %s, %s; %d slow by plan", s.Connections, topics, s.Subprotocol, s.SlowClients())
+	line("clients", "%d, %s, %s; %d slow by plan", s.Connections, topics, p.spoken(), s.SlowClients())
 	switch s.Load.Mode {
 	case scenarios.ModeOpen:
 		line("load", "%v, %s, open loop, %s, %v each", s.Load.Rate, s.Load.Arrivals, plural(s.Load.Publishers, "publisher"), s.Load.Payload)

@@ -24,6 +24,9 @@ type Options struct {
 	Plan *Plan
 	// Executable is this binary, which servers and workers are started from.
 	Executable string
+	// Peers is the binary that servers of others are started from, see FindPeers.
+	// Needed for a plan whose target is one of them.
+	Peers string
 	// Environ is the environment for child processes; FIRETOWER_... is taken out of it.
 	Environ []string
 	// Root is the folder that gets the run's folder. Default reports/runs.

@@ -23,8 +23,9 @@ type system struct {
 	announce announcement // the manager's
 	restarts int
 
-	urls    []string // WebSocket addresses of the clients
-	scrapes []string // addresses of metrics
+	urls    []string     // WebSocket addresses of the clients
+	scrapes []string     // addresses of metrics
+	peer    announcement // of a server of others
 }
 
 // readyTimeout bounds the start of a server.
@@ -40,6 +41,9 @@ func startSystem(ctx context.Context, n *nursery, o Options) (*system, error) {
 	}
 	if p.Target.Reference() {
 		return s, s.startReference(ctx)
+	}
+	if p.Target.Peer() {
+		return s, s.startPeer(ctx, o.Peers)
 	}
 	return s, s.startFiretower(ctx, p)
 }
@@ -132,6 +136,14 @@ func (s *system) sinks(ctx context.Context, c *clock.Clock, p *Plan) ([]sink, er
 		return nil, err
 	}
 	for range p.Scenario.Load.Publishers {
+		if s.target.Peer() {
+			to, err := s.peerSink(ctx, c, p)
+			if err != nil {
+				return fail(err)
+			}
+			out = append(out, to)
+			continue
+		}
 		if s.target.Reference() {
 			ws, err := dialWS(ctx, s.urls[0], string(p.Scenario.Subprotocol))
 			if err != nil {
@@ -153,6 +165,9 @@ func (s *system) sinks(ctx context.Context, c *clock.Clock, p *Plan) ([]sink, er
 func (s *system) via() string {
 	if s.target.Reference() {
 		return "websocket"
+	}
+	if s.target.Peer() {
+		return s.peerVia()
 	}
 	return "grpc stream"
 }

@@ -43,7 +43,7 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 		return nil, "", err
 	}
 	v := &reports.Versus{
-		Schema: reports.VersusSchema, ID: filepath.Base(dir), Scenario: s.Name, Purpose: s.Purpose, Subprotocol: string(s.Subprotocol),
+		Schema: reports.VersusSchema, ID: filepath.Base(dir), Scenario: s.Name, Purpose: s.Purpose, Subprotocol: spokenBy(o.Plans),
 		Loop: loop(s), Started: time.Now(), Seed: s.Seed, Repeat: o.Repeat,
 	}
 	for _, p := range o.Plans {

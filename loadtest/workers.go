@@ -40,6 +40,7 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 		c := simulator.DefaultConfig()
 		c.URLs = urls
 		c.Subprotocol = string(s.Subprotocol)
+		p.speak(&c)
 		c.Connections, c.FirstIndex = conns, first
 		// Each worker has an address of its own: an address has some 28,000 ports to a server.
 		c.SourceIPs = []string{fmt.Sprintf("127.0.%d.%d", 1+i/250, 1+i%250)}

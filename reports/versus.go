@@ -23,8 +23,8 @@ type Versus struct {
 	ID       string `json:"id"`
 	Scenario string `json:"scenario"`
 	Purpose  string `json:"purpose"`
-	// Subprotocol is what the clients of all targets asked for: the work is the same
-	// to the byte.
+	// Subprotocol is what the clients asked for, each word once: the work of Firetower and of
+	// the reference servers is the same to the byte; servers of others speak a dialect of their own.
 	Subprotocol string    `json:"subprotocol"`
 	Loop        string    `json:"loop"`
 	Started     time.Time `json:"started"`

@@ -26,7 +26,7 @@ load.payload the variable is FIRETOWER_LOADTEST_LOAD_PAYLOAD, and _RATE, _DURATI
 _CONNS and _SEED are short for the most common. The first Ctrl-C ends the run early and still reports; the
 second ends it at once.
 
-With --vs the target and each reference server run in turn on the same work, in
+With --vs the target and each server named there run in turn on the same work, in
 an order drawn from the seed, as often as --repeat says, and a table of ratios
 follows.
 
@@ -55,9 +55,13 @@ follows.
 			if err != nil {
 				return err
 			}
+			peers, err := o.peersBinary(targets)
+			if err != nil {
+				return err
+			}
 			build := readBuildInfo()
 			options := loadtest.Options{
-				Executable: executable, Environ: g.environ, Root: out, Overrides: overrides,
+				Executable: executable, Peers: peers, Environ: g.environ, Root: out, Overrides: overrides,
 				Build: loadtest.Build{Commit: build.Commit, Modified: build.Modified},
 			}
 			r := runner{g: g, options: options, noProgress: noProgress, asJSON: asJSON}

@@ -25,6 +25,7 @@ type loadtestSettings struct {
 	set, thresholds                     []string
 	target                              string
 	versus                              []string
+	peers                               string
 }
 
 // variablePrefix begins the variables that override a scenario.
@@ -87,8 +88,9 @@ func (o *loadtestSettings) flags(cmd *cobra.Command) {
 	f.StringVar(&o.subprotocol, "subprotocol", "", "firetower.v1 or firetower.v0")
 	f.StringArrayVar(&o.thresholds, "threshold", nil, "what must hold instead of the scenario's `THRESHOLD`s, as 'delivery.p99<250ms'")
 	f.StringArrayVar(&o.set, "set", nil, "any key of the scenario, as `KEY=VALUE`: load.payload=1KiB, gateway.bucket.Num=8")
-	f.StringVar(&o.target, "target", string(loadtest.Firetower), "what to load: firetower, or one of the reference servers floor, floor-joined, classic")
-	f.StringSliceVar(&o.versus, "vs", nil, "run these as well, in turn with the target on the same work, and compare: `floor,classic`")
+	f.StringVar(&o.target, "target", string(loadtest.Firetower), "what to load: firetower, one of the reference servers floor, floor-joined, classic, or one of other people's servers centrifuge, centrifuge-batch, nats, gws")
+	f.StringSliceVar(&o.versus, "vs", nil, "run these as well, in turn with the target on the same work, and compare: `floor,classic,centrifuge`")
+	f.StringVar(&o.peers, "peers", "", "the `BINARY` of other people's servers that 'make peers' builds; default is "+loadtest.PeersVariable+", then peers beside this binary")
 	_ = cmd.RegisterFlagCompletionFunc("vs", targetNames)
 	_ = cmd.RegisterFlagCompletionFunc("target", targetNames)
 }
@@ -217,7 +219,7 @@ func (o *loadtestSettings) variable(name string) string {
 // the services would take from the environment, since a run does not: its document must
 // say all that it depends on.
 func (o *loadtestSettings) checkVariables() error {
-	keys := environmentKeys()
+	keys := append(environmentKeys(), environmentKey{variable: loadtest.PeersVariable}) // no key, the path of a binary
 	names, short := make([]string, len(keys)), make([]string, len(keys))
 	for i, v := range keys {
 		names[i], short[i] = v.variable, strings.TrimPrefix(v.variable, variablePrefix)
@@ -277,8 +279,29 @@ func (o *loadtestSettings) targets() ([]loadtest.Target, error) {
 	return out, nil
 }
 
+// peersBinary is where the servers of others are, or empty when no target needs them.
+func (o *loadtestSettings) peersBinary(targets []loadtest.Target) (string, error) {
+	if !slices.ContainsFunc(targets, loadtest.Target.Peer) {
+		return "", nil
+	}
+	executable, err := o.g.executable()
+	if err != nil {
+		return "", err
+	}
+	path := o.peers
+	if path == "" {
+		path = o.variable(loadtest.PeersVariable)
+	}
+	path, err = loadtest.FindPeers(path, executable)
+	if err != nil {
+		return "", &usageError{err}
+	}
+	return path, nil
+}
+
 // fitted is the scenario as all targets can carry it out: reference servers speak
-// firetower.v0 alone, and a comparison wants the same bytes from all.
+// firetower.v0 alone, and a comparison wants the same bytes from all. Servers of
+// others speak what they do.
 func (o *loadtestSettings) fitted(s scenarios.Scenario, targets []loadtest.Target) scenarios.Scenario {
 	if slices.ContainsFunc(targets, loadtest.Target.Reference) && o.subprotocol == "" {
 		s.Subprotocol = scenarios.V0

@@ -161,11 +161,11 @@ scenarios: build
 report: build
 	@$(FIRETOWER) report show $(RUN)
 
-## compare: compare two runs (BASE=reports/baselines/... NEW=reports/runs/latest)
+## compare: judge one set of runs against another, exit code 97 on a regression (BASE= NEW=, or BASE=FOLDER of targets that took turns; OUT=)
 .PHONY: compare
 compare: build
-	@if [ -z '$(BASE)' ] || [ -z '$(NEW)' ]; then echo "usage: make compare BASE=RUN NEW=RUN"; exit 2; fi
-	@code=0; $(FIRETOWER) report compare '$(BASE)' '$(NEW)' $(ARGS) || code=$$?; \
+	@if [ -z '$(BASE)' ]; then echo "usage: make compare BASE=RUNS [NEW=RUNS] [OUT=FOLDER]; see firetower report compare --help"; exit 2; fi
+	@code=0; $(FIRETOWER) report compare '$(BASE)' $(if $(NEW),'$(NEW)') $(if $(OUT),--out '$(OUT)') $(ARGS) || code=$$?; \
 	if [ $$code -ne 0 ]; then echo "firetower report compare: exit code $$code" >&2; fi; exit $$code
 
 ## clean: remove what was built (tools included); runs and baselines stay

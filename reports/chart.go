@@ -9,14 +9,17 @@ import (
 // chart has a horizontal and a vertical axis, and any of: lines, stacked areas, cells
 // of a heat map, bands, marks at moments and rules at values.
 type chart struct {
-	label  string // what it shows, for those who cannot see it
-	x, y   axis
-	lines  []line
-	bands  []band
-	marks  []mark
-	rules  []rule
-	cells  *cells
-	height float64 // of the wide form; 0 means 250
+	label string // what it shows, for those who cannot see it
+	x, y  axis
+	lines []line
+	bands []band
+	marks []mark
+	rules []rule
+	cells *cells
+	// ribbons are filled between two lines; zone shades a span of y. Both lie below the lines.
+	ribbons []ribbon
+	zone    *[2]float64
+	height  float64 // of the wide form; 0 means 250
 	// stacked adds each line to those before it, and fills between them. All lines must
 	// have the same x.
 	stacked bool
@@ -95,9 +98,15 @@ func (c chart) draw(v *canvas, f frame) {
 	}
 	right, bottom := f.width-f.right, f.height-f.bottom
 	c.drawBands(v, f, x)
+	if c.zone != nil {
+		v.rect("band same", f.left, y(c.zone[1]), right-f.left, y(c.zone[0])-y(c.zone[1]), "")
+	}
 	c.y.drawVertical(v, f, y)
 	c.x.drawHorizontal(v, f, x)
 	c.drawCells(v, f, x, y)
+	for _, r := range c.ribbons {
+		r.draw(v, x, y)
+	}
 	// A narrow screen has half the pixels.
 	lines, n := c.lines, len(c.lines)
 	if c.stacked {

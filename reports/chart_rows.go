@@ -24,6 +24,8 @@ type dotRow struct {
 	mid   float64
 	hi    float64
 	title string
+	// same shades what counts as no difference for this row alone; empty for none.
+	same [2]float64
 }
 
 func (d dots) svg() string {
@@ -54,6 +56,11 @@ func (d dots) draw(v *canvas, f frame) {
 	}
 	if !math.IsNaN(d.from) && !math.IsNaN(d.to) {
 		v.rect("band same", x(d.from), f.top, x(d.to)-x(d.from), bottom-f.top, "")
+	}
+	for i, r := range d.rows {
+		if r.same[1] > r.same[0] {
+			v.rect("band same", x(r.same[0]), f.top+float64(i)*each, x(r.same[1])-x(r.same[0]), each, "")
+		}
 	}
 	d.x.drawHorizontal(v, f, x)
 	if !math.IsNaN(d.ref) {

@@ -3,242 +3,353 @@ package reports
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"math"
 	"slices"
 	"strings"
+
+	"firetower/reports/stats"
 )
 
-// ErrUnlike says that results do not answer the same question, so that their
-// figures cannot be compared.
+// ErrUnlike says that results do not answer the same question on the same machine, so
+// that their figures cannot be compared.
 var ErrUnlike = errors.New("the results are not of the same question")
 
-// Comparison is two groups of runs beside each other.
+// CompareSchema names the format of a comparison of sets of runs.
+const CompareSchema = "firetower.compare/v1"
+
+// Comparisons are what `report compare` found: one comparison, or one for each other
+// target of a folder of runs that took turns.
+type Comparisons struct {
+	Schema string `json:"schema"`
+	// Verdict is regressed when any comparison's is, improved when any is and none
+	// regressed, same when all are, and otherwise inconclusive.
+	Verdict     stats.Verdict `json:"verdict"`
+	Comparisons []*Comparison `json:"comparisons"`
+}
+
+// Comparison is two sets of runs of the same question. The observation is a run.
 type Comparison struct {
-	Base, New Side
-	// Unlike are the reasons for which a comparison would be refused, had it not been forced.
-	Unlike []string
-	// Differences are what differs between the machines and builds, one line each.
-	Differences []string
-	Rows        []ComparisonRow
+	Scenario string `json:"scenario"`
+	Base     Side   `json:"base"`
+	New      Side   `json:"new"`
+	// Verdict is that of the primary figures together.
+	Verdict stats.Verdict `json:"verdict"`
+	// Runs is how many runs of each side would decide what is inconclusive, by what is
+	// known now; 0 when nothing is, or when that cannot be told.
+	Runs int `json:"runs_needed,omitempty"`
+	// Alpha is the chance of a false alarm over all primary figures; intervals have
+	// 1 - Alpha or more.
+	Alpha float64 `json:"alpha"`
+	// Paired says that runs were compared block by block.
+	Paired bool `json:"paired"`
+	// Forced says that Unlike, the reasons to refuse the comparison, were overridden.
+	Forced bool     `json:"forced,omitempty"`
+	Unlike []string `json:"unlike,omitempty"`
+	// Differences are what else differs between the machines, builds and settings.
+	Differences []string `json:"differences,omitempty"`
+	// Notes are what a reader must know of the comparison.
+	Notes []string `json:"notes,omitempty"`
+	// Figures are the primary ones first, which the verdict is of, and then others.
+	Figures []ComparedFigure `json:"figures"`
+	// Curve is the ratio of the delivery latency, quantile by quantile: a picture of
+	// what moved, not a verdict. Null when a side has no deliveries.
+	Curve *QuantileCurve `json:"delivery_quantiles"`
 }
 
-// Side is one group of runs.
+// Side is one set of runs of a comparison.
 type Side struct {
-	IDs []string
-	// Excluded runs are invalid, and stand in no figure.
-	Excluded []string
-	Target   string
-	Scenario string
-	Commit   string
+	Label  string `json:"label"`
+	Target string `json:"target"`
+	Commit string `json:"commit"`
+	Binary string `json:"binary_sha256"`
+	// Runs count; Excluded ones are invalid, and stand in no figure.
+	Runs     []string   `json:"runs"`
+	Excluded []Excluded `json:"excluded,omitempty"`
 }
 
-// ComparisonRow is one figure of both sides.
-type ComparisonRow struct {
-	Name, Unit string
-	Base, New  []float64
-	// Ratio is the median of New divided by that of Base.
-	Ratio *float64
+// Excluded is a run that does not count.
+type Excluded struct {
+	Run    string `json:"run"`
+	Reason string `json:"reason"`
 }
 
-// ReadGroup reads the results that a path stands for: a run's folder, its
-// result.json, or the folder of a comparison of targets, which stands for the runs
-// of its first target. Paths may be joined by commas.
-func ReadGroup(paths string) ([]*Result, error) {
-	var out []*Result
-	for _, path := range strings.Split(paths, ",") {
-		path = strings.TrimSpace(path)
-		if _, err := os.Stat(filepath.Join(path, VersusFile)); err == nil {
-			v, err := ReadVersus(path)
-			if err != nil {
-				return nil, err
-			}
-			for _, run := range v.Runs {
-				if run.Target != v.Targets[0] {
-					continue
-				}
-				r, err := Read(filepath.Join(path, run.Folder))
-				if err != nil {
-					return nil, err
-				}
-				out = append(out, r)
-			}
-			continue
-		}
-		r, err := Read(path)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
+// ComparedFigure is one figure of both sides.
+type ComparedFigure struct {
+	Metric string `json:"metric"`
+	Name   string `json:"name"`
+	Unit   string `json:"unit"`
+	// Primary figures are judged; the others are shown.
+	Primary        bool `json:"primary"`
+	HigherIsBetter bool `json:"higher_is_better"`
+	// Band is how much of a change does not matter, as 0.05.
+	Band float64 `json:"band,omitempty"`
+	// Base and New have a value for each run that counts, in their order; when paired,
+	// values of the same index are of one block.
+	Base       []float64 `json:"base"`
+	New        []float64 `json:"new"`
+	BaseMedian *float64  `json:"base_median"`
+	NewMedian  *float64  `json:"new_median"`
+	// Ratio is new / base by Hodges and Lehmann, Low to High its interval and Confidence
+	// what that one has. With too few runs for an interval of 1 - alpha, it is the widest
+	// there is, and Bounded is false.
+	Ratio      *float64 `json:"ratio"`
+	Low        *float64 `json:"low"`
+	High       *float64 `json:"high"`
+	Confidence float64  `json:"confidence,omitempty"`
+	Bounded    bool     `json:"bounded,omitempty"`
+	// Test is "Mann-Whitney" or "signed rank", P its two-sided p and Holm the same
+	// adjusted over the primary figures.
+	Test string   `json:"test,omitempty"`
+	P    *float64 `json:"p"`
+	Holm *float64 `json:"p_holm"`
+	// Verdict is empty for figures that are not judged; Reason says why it is
+	// inconclusive, and Runs how many runs of each side would decide.
+	Verdict stats.Verdict `json:"verdict,omitempty"`
+	Reason  string        `json:"reason,omitempty"`
+	Runs    int           `json:"runs_needed,omitempty"`
+}
+
+// QuantileCurve is the ratio new / base of a distribution by quantile.
+type QuantileCurve struct {
+	Quantiles []float64  `json:"quantiles"`
+	Ratio     []*float64 `json:"ratio"`
+	// Low and High are a band by resampling whole runs; null with fewer than
+	// stats.MinBandRuns runs of a side.
+	Low  []*float64 `json:"low"`
+	High []*float64 `json:"high"`
+	// BaseRuns and NewRuns are each single run, by quantile, divided by the quantile of
+	// all base runs together.
+	BaseRuns [][]*float64 `json:"base_runs"`
+	NewRuns  [][]*float64 `json:"new_runs"`
+}
+
+// CompareOptions are how to compare.
+type CompareOptions struct {
+	// Force compares what is unlike.
+	Force bool
+	// Alpha is the chance of a false alarm, 0.05 for intervals of 95 %.
+	Alpha float64
+	// Band is how much of a change of latency, throughput and memory does not matter,
+	// BandCPU that of CPU per delivery: 0.05 is from 1/1.05 to 1.05.
+	Band, BandCPU float64
+}
+
+// DefaultCompareOptions are 5 % false alarms, a band of 5 %, and of 3 % for CPU.
+func DefaultCompareOptions() CompareOptions {
+	return CompareOptions{Alpha: 0.05, Band: 0.05, BandCPU: 0.03}
+}
+
+// Validate reports every option that cannot be.
+func (o CompareOptions) Validate() error {
+	var errs []error
+	if !(o.Alpha > 0 && o.Alpha <= 0.5) {
+		errs = append(errs, fmt.Errorf("alpha: must be above 0 and at most 0.5, got %v", o.Alpha))
 	}
-	return out, nil
+	for _, b := range []struct {
+		name string
+		band float64
+	}{{"band", o.Band}, {"band for CPU", o.BandCPU}} {
+		if !(b.band >= 0 && b.band < 1) {
+			errs = append(errs, fmt.Errorf("%s: must be 0 to below 1, got %v", b.name, b.band))
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// Compare puts two groups of runs beside each other. Runs of different questions
-// are refused unless forced; invalid runs are left out and listed.
-func Compare(base, next []*Result, force bool) (*Comparison, error) {
-	c := &Comparison{}
-	var baseRuns, newRuns []*Result
-	c.Base, baseRuns = side(base)
-	c.New, newRuns = side(next)
-	if len(baseRuns) == 0 || len(newRuns) == 0 {
-		return nil, fmt.Errorf("%w: no run of a side is valid or degraded (left out: %s)", ErrUnlike, strings.Join(slices.Concat(c.Base.Excluded, c.New.Excluded), ", "))
+// comparedMetric is a figure to compare.
+type comparedMetric struct {
+	metric, name, unit string
+	higher             bool
+}
+
+var (
+	metricCPU  = comparedMetric{"server.cpu_us_per_delivery", "server CPU per delivery", "us", false}
+	metricRSS  = comparedMetric{"server.rss_bytes_per_connection", "memory per idle connection", "bytes", false}
+	metricRate = comparedMetric{"deliveries_per_second", "deliveries", "/s", true}
+)
+
+// primaryMetrics are declared by the kind of load, before any value is seen. They are
+// few, since each makes it harder to call the others: six can be decided by five runs
+// a side. Latency of a closed loop is not what users see, and the rate of an open
+// loop is what was asked for.
+func primaryMetrics(r *Result) []comparedMetric {
+	switch {
+	case r.Capacity != nil:
+		return []comparedMetric{{"capacity.messages_per_second", "sustained rate", "messages/s", true}, metricCPU, metricRSS}
+	case r.Loop == "closed":
+		return []comparedMetric{metricRate, metricCPU, metricRSS}
+	case r.Loop == "idle":
+		return []comparedMetric{metricRSS, {"connect.p99", "connect p99", "ms", false}}
+	default:
+		return []comparedMetric{
+			{"delivery.p50", "delivery p50", "ms", false},
+			{"delivery.p99", "delivery p99", "ms", false},
+			{"completion.p50", "completion p50", "ms", false},
+			{"completion.p95", "completion p95", "ms", false},
+			metricCPU, metricRSS,
+		}
 	}
-	c.Unlike = unlike(slices.Concat(baseRuns, newRuns))
-	if len(c.Unlike) > 0 && !force {
+}
+
+// secondaryMetrics are shown beside them, and not judged.
+var secondaryMetrics = []comparedMetric{
+	{"delivery.p99.9", "delivery p99.9", "ms", false},
+	{"completion.p99", "completion p99", "ms", false},
+	{"first.p50", "first arrival p50", "ms", false},
+	{"publish_ack.p99", "publish ack p99", "ms", false},
+	{"publish_lag.p99", "publish lag p99", "ms", false},
+	{"deliveries_per_second", "deliveries", "/s", true},
+	{"server.rss_peak_bytes", "server memory peak", "bytes", false},
+	{"lost", "lost", "", false},
+	{"duplicated", "duplicated", "", false},
+	{"reordered", "reordered", "", false},
+	{"disconnected", "disconnected", "", false},
+}
+
+// NewComparisons is a document of some comparisons.
+func NewComparisons(cs ...*Comparison) *Comparisons {
+	d := &Comparisons{Schema: CompareSchema, Comparisons: cs}
+	var verdicts []stats.Verdict
+	for _, c := range cs {
+		verdicts = append(verdicts, c.Verdict)
+	}
+	d.Verdict = stats.Overall(verdicts)
+	return d
+}
+
+// Compare compares two sets of runs. Sets of different questions or machines are
+// refused unless forced; invalid runs are left out and listed.
+func Compare(base, next Set, o CompareOptions) (*Comparison, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Comparison{Alpha: o.Alpha}
+	var b, n counted
+	c.Base, b = side(base)
+	c.New, n = side(next)
+	if len(b.runs) == 0 || len(n.runs) == 0 {
+		var out []string
+		for _, e := range slices.Concat(c.Base.Excluded, c.New.Excluded) {
+			out = append(out, e.Run)
+		}
+		return nil, fmt.Errorf("%w: no run of a side is valid or degraded (left out: %s)", ErrUnlike, strings.Join(out, ", "))
+	}
+	turns := base.Source != "" && base.Source == next.Source
+	c.Scenario = n.runs[0].Scenario
+	c.Unlike = unlike(b.runs, n.runs, turns)
+	c.Forced = len(c.Unlike) > 0
+	if c.Forced && !o.Force {
 		return nil, fmt.Errorf("%w: %s", ErrUnlike, strings.Join(c.Unlike, "; "))
 	}
-	c.Differences = differences(baseRuns, newRuns)
-	for _, m := range versusMetrics {
-		row := ComparisonRow{Name: m.name, Unit: m.unit, Base: figures(baseRuns, m.metric), New: figures(newRuns, m.metric)}
-		row.Ratio = ratio(Median(row.New), Median(row.Base))
-		c.Rows = append(c.Rows, row)
+	c.Differences = differences(b.runs, n.runs)
+	if slices.ContainsFunc(c.Base.Runs, func(id string) bool { return slices.Contains(c.New.Runs, id) }) {
+		c.Notes = append(c.Notes, "A run stands on both sides: it is the same as itself.")
 	}
+	c.judge(b, n, turns, o)
+	for _, m := range secondaryMetrics {
+		if !slices.ContainsFunc(c.Figures, func(f ComparedFigure) bool { return f.Metric == m.metric }) {
+			if f := m.figure(b, n); len(f.Base)+len(f.New) > 0 {
+				c.Figures = append(c.Figures, f)
+			}
+		}
+	}
+	c.Curve = quantileCurve(b.runs, n.runs)
 	return c, nil
 }
 
-func side(runs []*Result) (Side, []*Result) {
-	var s Side
-	var counted []*Result
-	for _, r := range runs {
+// counted are the runs of a side that count, with their blocks.
+type counted struct {
+	runs   []*Result
+	blocks []int
+}
+
+func side(set Set) (Side, counted) {
+	s := Side{Label: set.Label, Runs: []string{}}
+	var c counted
+	for i, r := range set.Runs {
 		if r.Verdict == Invalid {
-			s.Excluded = append(s.Excluded, r.ID)
+			s.Excluded = append(s.Excluded, Excluded{r.ID, strings.Join(r.Reasons, "; ")})
 			continue
 		}
-		s.IDs = append(s.IDs, r.ID)
-		s.Target, s.Scenario, s.Commit = r.Target, r.Scenario, r.commit()
-		counted = append(counted, r)
-	}
-	return s, counted
-}
-
-// unlike says how the questions of some runs differ from that of the first.
-func unlike(runs []*Result) []string {
-	var out []string
-	first := runs[0]
-	for _, r := range runs[1:] {
-		switch {
-		case r.Scenario != first.Scenario:
-			out = append(out, fmt.Sprintf("%s asks %s, %s asks %s", first.ID, first.Scenario, r.ID, r.Scenario))
-		case r.Configuration.ScenarioHash != first.Configuration.ScenarioHash:
-			out = append(out, fmt.Sprintf("%s and %s differ in %s", first.ID, r.ID, strings.Join(changed(first.Configuration.Scenario, r.Configuration.Scenario, noQuestion), ", ")))
+		s.Runs = append(s.Runs, r.ID)
+		s.Target, s.Commit, s.Binary = r.Target, r.commit(), r.build().Binary
+		c.runs = append(c.runs, r)
+		if i < len(set.Blocks) {
+			c.blocks = append(c.blocks, set.Blocks[i])
 		}
 	}
-	return out
-}
-
-// changed lists the keys of two printed scenarios or configurations that differ,
-// with both values, leaving out those that skip names.
-func changed(a, b string, skip func(key string) bool) []string {
-	la, lb := scenarioLines(a), scenarioLines(b)
-	var out []string
-	for _, k := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(la.keys, lb.keys)))) {
-		if la.values[k] != lb.values[k] && !skip(k) {
-			out = append(out, fmt.Sprintf("%s (%s | %s)", k, or(la.values[k]), or(lb.values[k])))
-		}
+	if s.Label == "" {
+		s.Label = ShortTarget(s.Target)
 	}
-	return out
+	return s, c
 }
 
-// noQuestion are the keys of a scenario that are no part of its question: the seed,
-// and how the servers are set.
-func noQuestion(key string) bool {
-	return key == "seed" || strings.HasPrefix(key, "gateway.") || strings.HasPrefix(key, "manager.")
-}
-
-func or(s string) string {
-	if s == "" {
-		return none
-	}
-	return s
-}
-
-type keyed struct {
-	keys   []string
-	values map[string]string
-}
-
-// scenarioLines maps the whole keys of a printed scenario or configuration to their
-// values. It is a document that we printed: one key a line.
-func scenarioLines(text string) keyed {
-	k := keyed{values: map[string]string{}}
-	table, entries := "", map[string]int{}
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		switch name, value, ok := strings.Cut(line, " = "); {
-		case strings.HasPrefix(line, "[["):
-			name := strings.Trim(line, "[]")
-			table = fmt.Sprintf("%s[%d].", name, entries[name])
-			entries[name]++
-		case strings.HasPrefix(line, "["):
-			table = strings.Trim(line, "[]") + "."
-		case ok:
-			// A server's configuration tells the origin of each value after it.
-			value, _, _ = strings.Cut(value, "  #")
-			k.keys = append(k.keys, table+name)
-			k.values[table+name] = value
-		}
-	}
-	return k
-}
-
-// differences lists what differs in machine, build and target.
-func differences(base, next []*Result) []string {
-	fields := []struct {
-		name string
-		get  func(*Result) string
-	}{
-		{"target", func(r *Result) string { return r.Target }},
-		{"machine", func(r *Result) string {
-			return fmt.Sprintf("%s, %d CPUs, %s", r.Environment.CPU, r.Environment.CPUs, byteSize(float64(r.Environment.Memory)))
-		}},
-		{"host", func(r *Result) string { return r.Environment.Hostname }},
-		{"kernel", func(r *Result) string { return r.Environment.Kernel }},
-		{"governor", func(r *Result) string { return r.Environment.Governor }},
-		{"cgroup", func(r *Result) string { return r.Environment.CgroupCPU }},
-		{"go", func(r *Result) string { return r.Environment.GoVersion }},
-		{"GOMAXPROCS", func(r *Result) string { return fmt.Sprint(r.Environment.GOMAXPROCS) }},
-		{"GOGC", func(r *Result) string { return r.Environment.GOGC }},
-		{"commit", (*Result).commit},
-		{"binary", func(r *Result) string { return clip(r.Environment.Binary, 13) }},
-		{"gateway configuration", func(r *Result) string { return r.Configuration.Gateway }},
-		{"manager configuration", func(r *Result) string { return r.Configuration.Manager }},
-	}
-	var out []string
-	for _, f := range fields {
-		a, b := distinct(base, f.get), distinct(next, f.get)
-		if slices.Equal(a, b) {
+// judge fills in the primary figures and the verdict.
+func (c *Comparison) judge(b, n counted, turns bool, o CompareOptions) {
+	var metrics []comparedMetric
+	for _, m := range primaryMetrics(n.runs[0]) {
+		if len(b.values(m.metric)) == 0 && len(n.values(m.metric)) == 0 {
+			_, reason := n.runs[0].Metric(m.metric)
+			c.Notes = append(c.Notes, fmt.Sprintf("%s is not judged: %s.", m.name, reason))
 			continue
 		}
-		if strings.HasSuffix(f.name, "configuration") {
-			out = append(out, f.name+": "+strings.Join(changed(a[0], b[0], func(string) bool { return false }), ", "))
-			continue
+		metrics = append(metrics, m)
+	}
+	var questions []stats.Question
+	for _, m := range metrics {
+		band := o.Band
+		if m.metric == metricCPU.metric {
+			band = o.BandCPU
 		}
-		out = append(out, fmt.Sprintf("%s: %s | %s", f.name, or(strings.Join(a, " and ")), or(strings.Join(b, " and "))))
+		f := m.figure(b, n)
+		f.Primary, f.Band = true, band
+		q := stats.Question{Base: f.Base, Next: f.New, Band: band, HigherIsBetter: m.higher}
+		if base, next := pairs(b, n, m.metric); turns && stats.EnoughPairs(len(base), o.Alpha, len(metrics)) {
+			q.Base, q.Next, q.Paired = base, next, true
+			f.Base, f.New = base, next
+			c.Paired = true
+		}
+		questions = append(questions, q)
+		c.Figures = append(c.Figures, f)
 	}
-	return out
+	var verdicts []stats.Verdict
+	for i, a := range stats.Decide(questions, o.Alpha) {
+		c.Figures[i].answer(a)
+		verdicts = append(verdicts, a.Verdict)
+		if a.Verdict == stats.Inconclusive {
+			c.Runs = max(c.Runs, a.Runs)
+		}
+	}
+	c.Verdict = stats.Overall(verdicts)
 }
 
-func distinct(runs []*Result, get func(*Result) string) []string {
-	var out []string
-	for _, r := range runs {
-		out = append(out, get(r))
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+func (f *ComparedFigure) answer(a stats.Answer) {
+	f.estimate(a.Ratio)
+	f.Test, f.P, f.Holm = a.Test, ptr(a.P), ptr(a.Holm)
+	f.Verdict, f.Reason, f.Runs = a.Verdict, a.Reason, a.Runs
 }
 
-func (r *Result) commit() string {
-	c := clip(r.Environment.Commit, 13)
-	if r.Environment.Modified {
-		c += " with changes"
+func (f *ComparedFigure) estimate(e stats.Estimate) {
+	if math.IsNaN(e.Value) || math.IsInf(e.Low, 0) || math.IsInf(e.High, 0) {
+		return
 	}
-	return c
+	f.Ratio, f.Low, f.High, f.Confidence, f.Bounded = ptr(e.Value), ptr(e.Low), ptr(e.High), e.Confidence, e.Bounded
 }
 
-func figures(runs []*Result, metric string) []float64 {
-	var out []float64
-	for _, r := range runs {
+// figure is a metric of both sides, not judged.
+func (m comparedMetric) figure(b, n counted) ComparedFigure {
+	f := ComparedFigure{Metric: m.metric, Name: m.name, Unit: m.unit, HigherIsBetter: m.higher, Base: b.values(m.metric), New: n.values(m.metric)}
+	f.BaseMedian, f.NewMedian = Median(f.Base), Median(f.New)
+	// Counts of zero have no ratio.
+	if e, err := stats.Ratio(f.Base, f.New, 0.95); err == nil && len(f.Base) > 0 && len(f.New) > 0 {
+		f.estimate(e)
+	}
+	return f
+}
+
+func (c counted) values(metric string) []float64 {
+	out := []float64{}
+	for _, r := range c.runs {
 		if v, reason := r.Metric(metric); reason == "" {
 			out = append(out, v)
 		}
@@ -246,50 +357,86 @@ func figures(runs []*Result, metric string) []float64 {
 	return out
 }
 
-// String is the comparison for people, with what it cannot say.
-func (c *Comparison) String() string {
-	var b strings.Builder
-	for _, s := range []struct {
-		name string
-		side Side
-	}{{"base", c.Base}, {"new", c.New}} {
-		fmt.Fprintf(&b, "%-5s %s on %s, %s: %s\n", s.name, s.side.Scenario, s.side.Target, plural(int64(len(s.side.IDs)), "run"), strings.Join(s.side.IDs, ", "))
-		if len(s.side.Excluded) > 0 {
-			fmt.Fprintf(&b, "      left out, invalid: %s\n", strings.Join(s.side.Excluded, ", "))
+// pairs are the values of the blocks in which both sides have one.
+func pairs(b, n counted, metric string) (base, next []float64) {
+	if len(b.blocks) != len(b.runs) || len(n.blocks) != len(n.runs) {
+		return nil, nil
+	}
+	for i, r := range b.runs {
+		j := slices.Index(n.blocks, b.blocks[i])
+		if j < 0 {
+			continue
+		}
+		x, missing := r.Metric(metric)
+		y, missingToo := n.runs[j].Metric(metric)
+		if missing == "" && missingToo == "" {
+			base, next = append(base, x), append(next, y)
 		}
 	}
-	for _, u := range c.Unlike {
-		fmt.Fprintf(&b, "FORCED, not the same question: %s\n", u)
-	}
-	for _, d := range c.Differences {
-		fmt.Fprintf(&b, "differs in %s\n", d)
-	}
-	fmt.Fprintf(&b, "\n  %-31s%12s%12s%10s%20s%20s\n", "", "base median", "new median", "new/base", "base range", "new range")
-	for _, row := range c.Rows {
-		name := row.Name
-		if row.Unit != "" && row.Unit != "bytes" {
-			name += ", " + row.Unit
-		}
-		r := none
-		if row.Ratio != nil {
-			r = fmt.Sprintf("%.3f", *row.Ratio)
-		}
-		fmt.Fprintf(&b, "  %-31s%12s%12s%10s%20s%20s\n", name, cell(Median(row.Base), row.Unit), cell(Median(row.New), row.Unit), r, span(row.Base, row.Unit), span(row.New, row.Unit))
-	}
-	n := min(len(c.Base.IDs), len(c.New.IDs))
-	switch n {
-	case 1:
-		b.WriteString("\nA single run on a side: nothing here tells a change from noise. Two runs of one build\noften differ by 10 % and more; repeat both sides (loadtest run --repeat 5), in turn.\n")
-	default:
-		fmt.Fprintf(&b, "\nRatios of medians of at least %d runs a side. Where the ranges overlap, the ratio is no\nevidence of a change; no test of significance has been made.\n", n)
-	}
-	return b.String()
+	return base, next
 }
 
-// span is the least and the greatest of some values.
-func span(values []float64, unit string) string {
-	if len(values) < 2 {
-		return none
+// quantileCurve compares the delivery latency of two sets by quantile, as far as each
+// side has the deliveries for.
+func quantileCurve(base, next []*Result) *QuantileCurve {
+	histograms := func(runs []*Result) (hs []stats.Histogram, count int64) {
+		for _, r := range runs {
+			h := r.Histograms["delivery"]
+			if h == nil || h.Count() == 0 {
+				continue
+			}
+			var out stats.Histogram
+			for _, b := range h.Buckets() {
+				out = append(out, stats.Bin{Value: float64(max(b.ToNS, 1)), Count: b.Count})
+				count += b.Count
+			}
+			hs = append(hs, out)
+		}
+		return hs, count
 	}
-	return cell(ptr(slices.Min(values)), unit) + " to " + cell(ptr(slices.Max(values)), unit)
+	b, inBase := histograms(base)
+	n, inNew := histograms(next)
+	if len(b) == 0 || len(n) == 0 {
+		return nil
+	}
+	c := &QuantileCurve{}
+	for _, q := range stats.RatioCurve() {
+		if stats.Support(q, 0.95) <= min(inBase, inNew) {
+			c.Quantiles = append(c.Quantiles, q)
+		}
+	}
+	o := stats.DefaultBootstrap()
+	if min(len(b), len(n)) < stats.MinBandRuns {
+		o.Draws = 0
+	}
+	ratios, err := stats.QuantileRatios(b, n, c.Quantiles, o)
+	if err != nil {
+		return nil
+	}
+	finite := func(v float64) *float64 {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil
+		}
+		return &v
+	}
+	for _, e := range ratios {
+		c.Ratio, c.Low, c.High = append(c.Ratio, finite(e.Value)), append(c.Low, finite(e.Low)), append(c.High, finite(e.High))
+	}
+	single := func(hs []stats.Histogram) [][]*float64 {
+		var out [][]*float64
+		for _, h := range hs {
+			var line []*float64
+			one, err := stats.QuantileRatios(b, []stats.Histogram{h}, c.Quantiles, stats.Bootstrap{})
+			if err != nil {
+				return nil
+			}
+			for _, e := range one {
+				line = append(line, finite(e.Value))
+			}
+			out = append(out, line)
+		}
+		return out
+	}
+	c.BaseRuns, c.NewRuns = single(b), single(n)
+	return c
 }

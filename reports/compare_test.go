@@ -1,13 +1,19 @@
 package reports_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"firetower/reports"
+	"firetower/reports/stats"
+	"firetower/simulator/latency"
 )
 
 // variant is the sample with another CPU figure.
@@ -19,82 +25,349 @@ func variant(t *testing.T, id string, cpu float64) *reports.Result {
 	return r
 }
 
-func TestCompareTellsRatiosOfMedians(t *testing.T) {
-	t.Parallel()
-	base := []*reports.Result{variant(t, "a", 4), variant(t, "b", 100), variant(t, "c", 5)}
-	next := []*reports.Result{variant(t, "d", 10), variant(t, "e", 20)}
-	next[0].Environment.Kernel, next[1].Environment.Kernel = "7.0", "7.0"
-	c, err := reports.Compare(base, next, false)
+// setOf are variants by their CPU figures.
+func setOf(t *testing.T, label string, cpus ...float64) reports.Set {
+	t.Helper()
+	s := reports.Set{Label: label}
+	for i, cpu := range cpus {
+		s.Runs = append(s.Runs, variant(t, fmt.Sprintf("%s-%d", label, i+1), cpu))
+	}
+	return s
+}
+
+// turns are n runs that took turns with others of the folder "x": of a server that is
+// factor times as slow, with noise of some per cent from run to run.
+func turns(t *testing.T, target string, n int, factor float64, seed uint64) reports.Set {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 1))
+	noise := func(v, spread float64) *float64 { return ptr(v * math.Exp(spread*r.NormFloat64())) }
+	s := reports.Set{Label: reports.ShortTarget(target), Source: "x"}
+	for i := range n {
+		run := variant(t, fmt.Sprintf("%s-%d", reports.ShortTarget(target), i+1), *noise(4*factor, 0.01))
+		run.Target = target
+		level := *noise(10e6*factor, 0.03)
+		h := latency.NewRecorder()
+		for range 4000 {
+			h.Record(int64(level * math.Exp(0.4*r.NormFloat64())))
+		}
+		run.Histograms["delivery"], run.Delivery = h, reports.Summarise(h)
+		run.Completion.P50, run.Completion.P95 = noise(25, 0.02), noise(40, 0.3)
+		run.Server.RSSBytesPerConnection = noise(4600, 0.005)
+		s.Runs, s.Blocks = append(s.Runs, run), append(s.Blocks, i)
+	}
+	return s
+}
+
+func compared(t *testing.T, base, next reports.Set, force bool) (*reports.Comparison, string) {
+	t.Helper()
+	o := reports.DefaultCompareOptions()
+	o.Force = force
+	c, err := reports.Compare(base, next, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if row := c.Rows[0]; row.Ratio == nil || math.Abs(*row.Ratio-3) > 1e-9 {
-		t.Errorf("15 / 5 gave %+v", row)
-	}
-	text := c.String()
-	for _, want := range []string{"3.000", "differs in kernel: 6.1 | 7.0", "no\nevidence of a change"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("lacks %q:\n%s", want, text)
+	return c, reports.NewComparisons(c).Summary("")
+}
+
+func figure(t *testing.T, c *reports.Comparison, metric string) reports.ComparedFigure {
+	t.Helper()
+	for _, f := range c.Figures {
+		if f.Metric == metric {
+			return f
 		}
 	}
-	if strings.Contains(text, "differs in go") {
-		t.Error("tells of a difference that is none")
+	t.Fatalf("no %s is compared", metric)
+	return reports.ComparedFigure{}
+}
+
+const cpuMetric = "server.cpu_us_per_delivery"
+
+func TestCompareFindsWhatWasPlanted(t *testing.T) {
+	t.Parallel()
+	slower, _ := compared(t, turns(t, "firetower@/old", 10, 1, 1), turns(t, "firetower", 10, 1.15, 2), false)
+	if slower.Verdict != stats.Regressed || !slower.Paired {
+		t.Errorf("15 %% slower: %s, paired %v", slower.Verdict, slower.Paired)
+	}
+	if f := figure(t, slower, cpuMetric); f.Verdict != stats.Regressed || f.Test != "signed rank" || *f.Low > 1.15 || *f.High < 1.15 {
+		t.Errorf("CPU: %+v", f)
+	}
+	faster, _ := compared(t, turns(t, "firetower@/old", 10, 1.15, 1), turns(t, "firetower", 10, 1, 2), false)
+	if faster.Verdict != stats.Improved {
+		t.Errorf("15 %% faster: %s", faster.Verdict)
+	}
+	// Five of each side are compared as they are: five pairs could not tell six figures.
+	few, _ := compared(t, turns(t, "firetower@/old", 5, 1, 1), turns(t, "firetower", 5, 1.15, 2), false)
+	if f := figure(t, few, cpuMetric); few.Paired || f.Test != "Mann-Whitney" || f.Verdict != stats.Regressed {
+		t.Errorf("five runs: %+v", f)
+	}
+	same := turns(t, "firetower", 8, 1, 3)
+	for _, r := range same.Runs {
+		r.Completion.P95 = ptr(40.0)
+	}
+	if c, text := compared(t, same, same, false); c.Verdict != stats.Same || !strings.HasPrefix(text, "SAME: sample, 8 runs of firetower against 8") || !strings.Contains(text, "stands on both sides") {
+		t.Errorf("a set and itself: %s", text)
+	}
+}
+
+func TestGoldenComparison(t *testing.T) {
+	t.Parallel()
+	base, next := turns(t, "firetower@/old", 8, 1, 1), turns(t, "firetower", 8, 1.15, 2)
+	base.Runs[7].Verdict, base.Runs[7].Reasons = reports.Invalid, []string{"the machine was busy <with> something else"}
+	for _, r := range next.Runs {
+		r.Environment.Kernel = "7.0"
+	}
+	c, text := compared(t, base, next, true)
+	if lines := strings.Count(text, "\n"); lines > 25 || !strings.HasPrefix(text, "REGRESSED: sample") {
+		t.Errorf("%d lines:\n%s", lines, text)
+	}
+	golden(t, "compare.golden", []byte(text))
+	d := reports.NewComparisons(c)
+	page, err := d.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "compare.golden.html", page)
+	dir := t.TempDir()
+	if err := reports.WriteComparisons(dir, d); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, reports.CompareFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back reports.Comparisons
+	if err := json.Unmarshal(data, &back); err != nil || back.Schema != reports.CompareSchema || back.Summary("") != text {
+		t.Errorf("another comparison came back (%v)", err)
+	}
+	// Several are told in short, one after another.
+	other, _ := compared(t, turns(t, "floor", 4, 0.5, 3), turns(t, "firetower", 4, 1, 2), false)
+	both := reports.NewComparisons(c, other)
+	if text := both.Summary(""); both.Verdict != stats.Regressed || !strings.Contains(text, "INCONCLUSIVE: sample, 4 runs of firetower against 4 runs of floor") {
+		t.Errorf("%s", text)
+	}
+	if _, err := both.HTML(); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestCompareOfSingleRunsSaysThatItKnowsNothingOfNoise(t *testing.T) {
 	t.Parallel()
-	c, err := reports.Compare([]*reports.Result{variant(t, "a", 4)}, []*reports.Result{variant(t, "b", 5)}, false)
-	if err != nil || !strings.Contains(c.String(), "nothing here tells a change from noise") {
-		t.Errorf("%v\n%s", err, c)
+	c, text := compared(t, setOf(t, "a", 4), setOf(t, "b", 8), false)
+	if c.Verdict != stats.Inconclusive || c.Runs != 5 {
+		t.Errorf("%s, asks for %d runs", c.Verdict, c.Runs)
+	}
+	for _, want := range []string{"tells no change from noise", "inconclusive, >=5 runs"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
 	}
 }
 
-func TestCompareRefusesUnlikeQuestions(t *testing.T) {
+func TestCompareRefusesWhatIsUnlike(t *testing.T) {
 	t.Parallel()
-	base, next := variant(t, "a", 4), variant(t, "b", 5)
-	next.Configuration.ScenarioHash = "bb"
-	next.Configuration.Scenario = strings.Replace(next.Configuration.Scenario, `rate = "5/s"`, `rate = "10/s"`, 1)
-	_, err := reports.Compare([]*reports.Result{base}, []*reports.Result{next}, false)
-	if !errors.Is(err, reports.ErrUnlike) || !strings.Contains(err.Error(), `load.rate ("5/s" | "10/s")`) {
-		t.Errorf("another rate gave %v", err)
+	for _, tt := range []struct {
+		name   string
+		change func(*reports.Result)
+		want   string
+	}{
+		{"another rate", func(r *reports.Result) {
+			r.Configuration.ScenarioHash = "bb"
+			r.Configuration.Scenario = strings.Replace(r.Configuration.Scenario, `rate = "5/s"`, `rate = "10/s"`, 1)
+		}, `load.rate ("5/s" | "10/s")`},
+		{"another scenario", func(r *reports.Result) { r.Scenario = "other" }, "scenario: sample | other"},
+		{"another CPU", func(r *reports.Result) { r.Environment.CPU = "b" }, "CPU model: a <CPU> | b"},
+		{"more cores", func(r *reports.Result) { r.Environment.CPUs = 64 }, "CPUs: 2 | 64"},
+		{"another kernel", func(r *reports.Result) { r.Environment.Kernel = "7.0" }, "kernel: 6.1 | 7.0"},
+		{"another toolchain", func(r *reports.Result) { r.Environment.GoVersion = "go1.30" }, "go: go1.26 | go1.30"},
+		{"another governor", func(r *reports.Result) { r.Environment.Governor = "powersave" }, "governor: – | powersave"},
+		{"another GOMAXPROCS", func(r *reports.Result) { r.Environment.GOMAXPROCS = 1 }, "GOMAXPROCS: 2 | 1"},
+		{"code that no commit holds", func(r *reports.Result) { r.Environment.Modified, r.Environment.Binary = true, "bb" }, "with changes of b-1"},
+		{"servers of code that no commit holds", func(r *reports.Result) { r.Environment.Server = &reports.ServerBuild{Modified: true, Binary: "bb"} }, "with changes of b-1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			base, next := setOf(t, "a", 4), setOf(t, "b", 5)
+			tt.change(next.Runs[0])
+			_, err := reports.Compare(base, next, reports.DefaultCompareOptions())
+			if !errors.Is(err, reports.ErrUnlike) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("gave %v", err)
+			}
+			c, text := compared(t, base, next, true)
+			if !c.Forced || !strings.Contains(text, "FORCED, unlike in") {
+				t.Errorf("forced: %s", text)
+			}
+		})
 	}
-	c, err := reports.Compare([]*reports.Result{base}, []*reports.Result{next}, true)
-	if err != nil || !strings.Contains(c.String(), "FORCED, not the same question") {
-		t.Errorf("forced: %v\n%v", err, c)
-	}
-	next.Scenario = "other"
-	if _, err := reports.Compare([]*reports.Result{base}, []*reports.Result{next}, false); !errors.Is(err, reports.ErrUnlike) {
-		t.Errorf("another scenario gave %v", err)
+	// Runs that took turns are known by their binaries.
+	base, next := turns(t, "firetower@/old", 4, 1, 1), turns(t, "firetower", 4, 1, 2)
+	next.Runs[0].Environment.Modified = true
+	if c, _ := compared(t, base, next, false); c.Forced || !strings.Contains(strings.Join(c.Differences, "\n"), "commit: ") {
+		t.Errorf("differences %q", c.Differences)
 	}
 }
 
 // Another setting of a server is what a comparison is for: it is told, not refused.
 func TestCompareTellsOfAnotherSetting(t *testing.T) {
 	t.Parallel()
-	base, next := variant(t, "a", 4), variant(t, "b", 5)
-	base.Configuration.Gateway = "[bucket]\nNum = 4  # default\nConsumerNum = 32  # default\n"
-	next.Configuration.Gateway = "[bucket]\nNum = 8  # file x line 2\nConsumerNum = 32  # file x line 3\n"
-	next.Configuration.Scenario += "\n[gateway.bucket]\nNum = 8\n"
-	c, err := reports.Compare([]*reports.Result{base}, []*reports.Result{next}, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := c.String(); !strings.Contains(text, "differs in gateway configuration: bucket.Num (4 | 8)\n") {
+	base, next := setOf(t, "a", 4), setOf(t, "b", 5)
+	base.Runs[0].Configuration.Gateway = "[bucket]\nNum = 4  # default\nConsumerNum = 32  # default\n"
+	next.Runs[0].Configuration.Gateway = "[bucket]\nNum = 8            # file x line 2\nConsumerNum = 32  # file x line 3\n"
+	next.Runs[0].Configuration.Scenario += "\n[gateway.bucket]\nNum = 8\n"
+	_, text := compared(t, base, next, false)
+	if !strings.Contains(text, "differs in gateway configuration: bucket.Num (4 | 8)\n") || strings.Contains(text, "differs in servers' go") {
 		t.Errorf("%s", text)
 	}
 }
 
 func TestCompareLeavesInvalidRunsOut(t *testing.T) {
 	t.Parallel()
-	bad := variant(t, "bad", 400)
-	bad.Verdict = reports.Invalid
-	c, err := reports.Compare([]*reports.Result{variant(t, "a", 4), bad}, []*reports.Result{variant(t, "b", 4)}, false)
-	if err != nil || *c.Rows[0].Ratio != 1 || !strings.Contains(c.String(), "left out, invalid: bad") {
-		t.Errorf("%v\n%s", err, c)
+	base, next := setOf(t, "a", 4, 400), setOf(t, "b", 4)
+	base.Runs[1].Verdict, base.Runs[1].Reasons = reports.Invalid, []string{"lag"}
+	c, text := compared(t, base, next, false)
+	if f := figure(t, c, cpuMetric); *f.Ratio != 1 || !strings.Contains(text, "left out, invalid: a-2: lag") {
+		t.Errorf("%s", text)
 	}
-	if _, err := reports.Compare([]*reports.Result{bad}, []*reports.Result{variant(t, "b", 4)}, true); !errors.Is(err, reports.ErrUnlike) {
+	base.Runs = base.Runs[1:]
+	if _, err := reports.Compare(base, next, reports.CompareOptions{Force: true, Alpha: 0.05}); !errors.Is(err, reports.ErrUnlike) || !strings.Contains(err.Error(), "left out: a-2") {
 		t.Errorf("a side of invalid runs alone gave %v", err)
+	}
+}
+
+// What is judged is declared by the kind of load, and few: each figure makes it
+// harder to call the others.
+func TestPrimaryFigures(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*reports.Result)
+		want   string
+	}{
+		// The sample has 40 messages, which no p95 can be read from.
+		{"open loop", func(*reports.Result) {}, "delivery.p50 delivery.p99 completion.p50 server.cpu_us_per_delivery server.rss_bytes_per_connection"},
+		{"closed loop", func(r *reports.Result) { r.Loop = "closed" }, "deliveries_per_second server.cpu_us_per_delivery server.rss_bytes_per_connection"},
+		{"idle", func(r *reports.Result) { r.Loop = "idle" }, "server.rss_bytes_per_connection"},
+		{"capacity", func(r *reports.Result) { r.Capacity = &reports.Capacity{MessagesPerSecond: 10} }, "capacity.messages_per_second server.cpu_us_per_delivery server.rss_bytes_per_connection"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			base, next := setOf(t, "a", 4), setOf(t, "b", 5)
+			tt.change(base.Runs[0])
+			tt.change(next.Runs[0])
+			c, _ := compared(t, base, next, false)
+			var primary []string
+			for _, f := range c.Figures {
+				if f.Primary {
+					primary = append(primary, f.Metric)
+				}
+			}
+			if got := strings.Join(primary, " "); got != tt.want {
+				t.Errorf("judges %s", got)
+			}
+			if tt.name == "open loop" && !strings.Contains(strings.Join(c.Notes, "\n"), "completion p95 is not judged: needs 72 values, has 40.") {
+				t.Errorf("notes %q", c.Notes)
+			}
+		})
+	}
+}
+
+func TestCompareOptionsAreChecked(t *testing.T) {
+	t.Parallel()
+	for want, o := range map[string]reports.CompareOptions{
+		"alpha: must be above 0":         {},
+		"band: must be 0 to below 1":     {Alpha: 0.05, Band: -1},
+		"band for CPU: must be 0 to bel": {Alpha: 0.05, BandCPU: 3},
+	} {
+		if _, err := reports.Compare(setOf(t, "a", 4), setOf(t, "b", 4), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v gave %v", o, err)
+		}
+	}
+}
+
+// versusOf writes a folder of runs that took turns: n blocks of the sets' runs.
+func versusOf(t *testing.T, n int, sets ...reports.Set) (string, *reports.Versus) {
+	t.Helper()
+	dir := t.TempDir()
+	v := &reports.Versus{
+		Schema: reports.VersusSchema, ID: "x", Scenario: "sample", Purpose: "What does a comparison look like", Subprotocol: "firetower.v0", Loop: "open", Repeat: n,
+		Started: sets[0].Runs[0].Started, Ended: sets[0].Runs[0].Ended,
+	}
+	for _, s := range sets {
+		v.Targets = append(v.Targets, s.Runs[0].Target)
+	}
+	var results []*reports.Result
+	for i := range n {
+		for k := range sets {
+			// Every second block runs backwards.
+			if i%2 == 1 {
+				k = len(sets) - 1 - k
+			}
+			r := sets[k].Runs[i]
+			v.Runs = append(v.Runs, reports.VersusRun{Target: r.Target, Folder: r.ID, Verdict: r.Verdict, ThresholdsOK: r.ThresholdsOK})
+			results = append(results, r)
+			if err := reports.Write(mkdir(t, dir, r.ID), r, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	v.Fill(results)
+	if err := reports.WriteVersus(dir, v); err != nil {
+		t.Fatal(err)
+	}
+	return dir, v
+}
+
+func TestVersusOfThreeRunsHasIntervals(t *testing.T) {
+	t.Parallel()
+	_, v := versusOf(t, 8, turns(t, "firetower", 8, 1.15, 2), turns(t, "firetower@/tmp/old", 8, 1, 1), turns(t, "floor", 8, 0.5, 4))
+	if worse := v.Worse(); strings.Join(worse, " ") != "firetower@old floor" {
+		t.Errorf("worse than %q", worse)
+	}
+	golden(t, "versus8.golden", []byte(v.Summary("dir")))
+	page, err := v.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "versus.golden.html", page)
+	_, v = versusOf(t, 2, turns(t, "firetower", 2, 1.15, 2), turns(t, "floor", 2, 0.5, 4))
+	if len(v.Comparisons) != 0 {
+		t.Error("two runs of each target were judged")
+	}
+}
+
+func TestReadSet(t *testing.T) {
+	t.Parallel()
+	dir, _ := versusOf(t, 2, turns(t, "firetower", 2, 1, 2), turns(t, "firetower@/tmp/a:b/old", 2, 1, 1))
+	for _, tt := range []struct{ name, path, label, ids string }{
+		{"a folder of turns is its first target", dir, "firetower", "firetower-1 firetower-2"},
+		{"another target of it", dir + ":firetower@/tmp/a:b/old", "firetower@old", "firetower@old-1 firetower@old-2"},
+		{"another target by its short name", dir + ":firetower@old", "firetower@old", "firetower@old-1 firetower@old-2"},
+		{"a run", filepath.Join(dir, "firetower-2"), "firetower", "firetower-2"},
+		{"two runs", filepath.Join(dir, "firetower-1") + ", " + filepath.Join(dir, "firetower-1"), "firetower", "firetower-1 firetower-1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, err := reports.ReadSet(tt.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ids []string
+			for _, r := range s.Runs {
+				ids = append(ids, r.ID)
+			}
+			if got := strings.Join(ids, " "); got != tt.ids || s.Label != tt.label {
+				t.Errorf("read %s: %s", s.Label, got)
+			}
+		})
+	}
+	a, errA := reports.ReadSet(dir)
+	b, errB := reports.ReadSet(dir + ":firetower@old")
+	if errA != nil || errB != nil || a.Source == "" || a.Source != b.Source || fmt.Sprint(a.Blocks) != "[0 1]" || fmt.Sprint(b.Blocks) != "[0 1]" {
+		t.Errorf("turns of one folder are %q %v and %q %v", a.Source, a.Blocks, b.Source, b.Blocks)
+	}
+	for _, path := range []string{dir + ":classic", filepath.Join(dir, "firetower-1") + ":classic"} {
+		if _, err := reports.ReadSet(path); !errors.Is(err, reports.ErrNoTarget) {
+			t.Errorf("%s gave %v", path, err)
+		}
 	}
 }
 
@@ -119,18 +392,6 @@ func TestVersusTable(t *testing.T) {
 	again, err := reports.ReadVersus(dir)
 	if err != nil || again.Summary("") != v.Summary("") {
 		t.Errorf("another comparison came back (%v)", err)
-	}
-	// The folder stands for the runs of its first target.
-	if err := reports.Write(mkdir(t, dir, "1"), own, nil); err != nil {
-		t.Fatal(err)
-	}
-	group, err := reports.ReadGroup(dir)
-	if err != nil || len(group) != 1 || group[0].ID != "own" {
-		t.Errorf("read %v (%v)", group, err)
-	}
-	both, err := reports.ReadGroup(filepath.Join(dir, "1") + "," + filepath.Join(dir, "1"))
-	if err != nil || len(both) != 2 {
-		t.Errorf("read %d runs (%v), want 2", len(both), err)
 	}
 }
 

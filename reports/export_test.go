@@ -60,11 +60,11 @@ func Gallery() ([]byte, error) {
 	forest := dots{
 		label: "forest", x: logAxis("ratio new / base", 0.5, 2, plain), from: 0.95, to: 1.05, ref: 1,
 		rows: []dotRow{
-			{"delivery p99", "1.15 [1.09, 1.22]", "regressed", "bad", 1.09, 1.15, 1.22, "p = 0.008"},
-			{"CPU per delivery", "0.80 [0.71, 0.90]", "improved", "ok", 0.71, 0.80, 0.90, ""},
-			{"completion p99", "1.01 [0.98, 1.03]", "same", "quiet", 0.98, 1.01, 1.03, ""},
-			{"memory", "1.10 [0.4, 3]", "inconclusive", "warn", 0.4, 1.1, 3, ""},
-			{"lost", "no figure", "", "quiet", nan, nan, nan, ""},
+			{"delivery p99", "1.15 [1.09, 1.22]", "regressed", "bad", 1.09, 1.15, 1.22, "p = 0.008", [2]float64{}},
+			{"CPU per delivery", "0.80 [0.71, 0.90]", "improved", "ok", 0.71, 0.80, 0.90, "", [2]float64{}},
+			{"completion p99", "1.01 [0.98, 1.03]", "same", "quiet", 0.98, 1.01, 1.03, "", [2]float64{}},
+			{"memory", "1.10 [0.4, 3]", "inconclusive", "warn", 0.4, 1.1, 3, "", [2]float64{}},
+			{"lost", "no figure", "", "quiet", nan, nan, nan, "", [2]float64{}},
 		},
 	}
 	sc := scatter{label: "scatter", x: linearAxis("us CPU per delivery", 10, plain), y: linearAxis("p99, ms", 100, plain), front: []point{{2, 60}, {4, 30}, {8, 20}}}

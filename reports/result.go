@@ -519,10 +519,24 @@ type Environment struct {
 	Commit   string `json:"commit"`
 	Modified bool   `json:"modified"`
 	// Binary is the SHA-256 of the executable that ran as servers and workers.
-	Binary string            `json:"binary_sha256"`
+	Binary string `json:"binary_sha256"`
+	// Server is the build that the servers were started from when it is another than that
+	// of the rest, with the target firetower@PATH.
+	Server *ServerBuild      `json:"server_build,omitempty"`
 	Sysctl map[string]string `json:"sysctl"`
 	// PressureBefore is the "some" line of /proc/pressure/cpu before the start.
 	PressureBefore string `json:"cpu_pressure_before"`
+}
+
+// ServerBuild is an executable, and what it says of itself.
+type ServerBuild struct {
+	Path string `json:"path"`
+	// Binary is the SHA-256 of the executable.
+	Binary   string `json:"binary_sha256"`
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Modified bool   `json:"modified,omitempty"`
+	Go       string `json:"go"`
 }
 
 // Configuration is what the run was told to do.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"firetower/reports/stats"
 )
 
 // VersusSchema names the format of a comparison of targets.
@@ -37,9 +39,15 @@ type Versus struct {
 	Targets []string    `json:"targets"`
 	Runs    []VersusRun `json:"runs"`
 	Table   []VersusRow `json:"table"`
+	// Comparisons of the first target (new) with each other one (base), when both have
+	// three runs that count or more. A verdict of regressed says that the first does worse.
+	Comparisons []*Comparison `json:"comparisons,omitempty"`
 	// Excluded runs stand in no figure, one line each.
 	Excluded []string `json:"excluded,omitempty"`
 }
+
+// minVersusRuns is from how many runs of each target on there is an interval.
+const minVersusRuns = 3
 
 // VersusRun is one run, in the order in which they ran.
 type VersusRun struct {
@@ -75,6 +83,7 @@ var versusMetrics = []struct{ metric, name, unit string }{
 	{"delivery.p50", "delivery p50", "ms"},
 	{"delivery.p99", "delivery p99", "ms"},
 	{"completion.p50", "completion p50", "ms"},
+	{"completion.p95", "completion p95", "ms"},
 	{"completion.p99", "completion p99", "ms"},
 	{"completion.max", "completion max", "ms"},
 	{"server.rss_bytes_per_connection", "memory per idle connection", "bytes"},
@@ -121,6 +130,45 @@ func (v *Versus) Fill(results []*Result) {
 			v.Excluded = append(v.Excluded, v.Runs[i].Folder+": "+why)
 		}
 	}
+	v.compare(results)
+}
+
+// compare judges the first target against the others.
+func (v *Versus) compare(results []*Result) {
+	v.Comparisons = nil
+	set := func(target string) Set {
+		s := Set{Label: ShortTarget(target), Source: v.ID}
+		for i, r := range results {
+			if r != nil && v.Runs[i].Target == target {
+				s.Runs, s.Blocks = append(s.Runs, r), append(s.Blocks, i/len(v.Targets))
+			}
+		}
+		return s
+	}
+	for _, t := range v.Targets[1:] {
+		o := DefaultCompareOptions()
+		// They took turns on one machine. What differs all the same is told.
+		o.Force = true
+		c, err := Compare(set(t), set(v.Targets[0]), o)
+		// The only error is that a side has no run, which the table shows.
+		if err != nil || min(len(c.Base.Runs), len(c.New.Runs)) < minVersusRuns {
+			continue
+		}
+		// The runs' own documents have the distributions.
+		c.Curve = nil
+		v.Comparisons = append(v.Comparisons, c)
+	}
+}
+
+// Worse names the other targets that the first does worse than.
+func (v *Versus) Worse() []string {
+	var out []string
+	for _, c := range v.Comparisons {
+		if c.Verdict == stats.Regressed {
+			out = append(out, c.Base.Label)
+		}
+	}
+	return out
 }
 
 // Median is the middle of some values, the mean of the middle two when their
@@ -147,11 +195,14 @@ func ratio(a, b *float64) *float64 {
 // Summary is the comparison for a terminal.
 func (v *Versus) Summary(dir string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s in turn, %s each, on the same work (%s, %s loop)\n", v.Scenario, strings.Join(v.Targets, ", "),
+	fmt.Fprintf(&b, "%s: %s in turn, %s each, on the same work (%s, %s loop)\n", v.Scenario, strings.Join(shortTargets(v.Targets), ", "),
 		plural(int64(v.Repeat), "run"), v.Subprotocol, v.Loop)
 	order := make([]string, len(v.Runs))
 	for i, r := range v.Runs {
-		order[i] = fmt.Sprintf("%s %s", r.Target, r.Verdict)
+		order[i] = ShortTarget(r.Target)
+		if r.Verdict != Valid {
+			order[i] += " (" + string(r.Verdict) + ")"
+		}
 	}
 	for i, line := range wrap("in this order: "+strings.Join(order, ", "), 96) {
 		if i > 0 {
@@ -168,10 +219,10 @@ func (v *Versus) Summary(dir string) string {
 	fmt.Fprintf(&b, "\n  %-27s", "medians")
 	for i, t := range v.Targets {
 		if i == 0 {
-			fmt.Fprintf(&b, "%12s", t)
+			fmt.Fprintf(&b, "%12s", clip(ShortTarget(t), 12))
 			continue
 		}
-		fmt.Fprintf(&b, "%13s%9s", t, "ratio")
+		fmt.Fprintf(&b, "%13s%9s", clip(ShortTarget(t), 12), "ratio")
 	}
 	b.WriteString("\n")
 	for _, row := range v.Table {
@@ -194,12 +245,38 @@ func (v *Versus) Summary(dir string) string {
 		b.WriteString("\n")
 	}
 	if len(v.Targets) > 1 {
-		fmt.Fprintf(&b, "\n  ratio: what %s has, divided by what the other has\n", v.Targets[0])
+		fmt.Fprintf(&b, "\n  ratio: what %s has, divided by what the other has\n", ShortTarget(v.Targets[0]))
+	}
+	for _, c := range v.Comparisons {
+		fmt.Fprintf(&b, "\n  %s against %s: %s (Hodges-Lehmann ratios, intervals of %.4g %%)\n", c.New.Label, c.Base.Label, versusWord(c.Verdict), 100*(1-c.Alpha))
+		for _, line := range c.byVerdict(versusWord, false) {
+			b.WriteString("  " + line + "\n")
+		}
 	}
 	if dir != "" {
-		fmt.Fprintf(&b, "  report: %s, and a folder for each run beside it\n", filepath.Join(dir, VersusFile))
+		fmt.Fprintf(&b, "\n  report: %s, and a folder for each run beside it\n", filepath.Join(dir, HTMLFile))
 	}
 	return b.String()
+}
+
+// versusWord is a verdict in words for two different servers, of which none is new.
+func versusWord(v stats.Verdict) string {
+	switch v {
+	case stats.Regressed:
+		return "worse"
+	case stats.Improved:
+		return "better"
+	default:
+		return string(v)
+	}
+}
+
+func shortTargets(targets []string) []string {
+	out := make([]string, len(targets))
+	for i, t := range targets {
+		out[i] = ShortTarget(t)
+	}
+	return out
 }
 
 func cell(v *float64, unit string) string {
@@ -212,14 +289,19 @@ func cell(v *float64, unit string) string {
 	return figure(*v)
 }
 
-// WriteVersus writes vs.json and summary.txt into dir.
+// WriteVersus writes vs.json, report.html and summary.txt into dir.
 func WriteVersus(dir string, v *Versus) error {
 	data, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", VersusFile, err)
 	}
+	page, err := v.HTML()
+	if err != nil {
+		return fmt.Errorf("write %s: %w", HTMLFile, err)
+	}
 	return errors.Join(
 		writeFile(filepath.Join(dir, VersusFile), append(data, '\n')),
+		writeFile(filepath.Join(dir, HTMLFile), page),
 		writeFile(filepath.Join(dir, SummaryFile), []byte(v.Summary(dir))),
 	)
 }

@@ -143,7 +143,7 @@ func TestLoadtestRunAndReport(t *testing.T) {
 	}
 	if !strings.HasPrefix(p.stdout.String(), "INVALID") {
 		code, stdout, stderr = cli(t, "report", "compare", latest, latest)
-		if code != exitOK || !strings.Contains(stdout, "1.000") {
+		if code != exitOK || !strings.Contains(stdout, "stands on both sides") {
 			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 		}
 	}
@@ -199,7 +199,8 @@ func TestReportRefuses(t *testing.T) {
 	}{
 		{[]string{"show", readme}, "README.md: is not a result document\nName a run's folder below reports/runs, or its result.json."},
 		{[]string{"show", "a", "b"}, `unexpected argument "b"`},
-		{[]string{"compare", "a"}, "want two runs, BASE and NEW, got 1"},
+		{[]string{"compare", "a"}, "a: one argument must be a folder of targets that took turns"},
+		{[]string{"compare"}, "want two sets of runs, BASE and NEW, or one folder of runs that took turns, got 0"},
 	} {
 		if code, _, stderr := cli(t, append([]string{"report"}, tt.args...)...); code != exitUsage || !strings.Contains(stderr, tt.want) {
 			t.Errorf("%v: exit code %d: %s", tt.args, code, stderr)

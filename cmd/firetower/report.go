@@ -90,51 +90,11 @@ func readError(err error) error {
 		return withHint(&usageError{err}, "Name a run's folder below reports/runs, or make one: firetower loadtest run smoke")
 	case errors.Is(err, reports.ErrNoResult):
 		return withHint(&usageError{err}, "Name a run's folder below reports/runs, or its %s.", reports.ResultFile)
+	case errors.Is(err, reports.ErrNoTarget):
+		return &usageError{err}
 	case errors.Is(err, reports.ErrSchema):
 		return withHint(&usageError{err}, "It was written by another version; 'firetower loadtest run' writes %s", reports.Schema)
 	default:
 		return err
 	}
-}
-
-func newReportCompareCommand(g *globalState) *cobra.Command {
-	force := false
-	cmd := &cobra.Command{
-		Use:   "compare BASE NEW",
-		Short: "Put two runs, or two groups of runs, beside each other",
-		Long: `Put two runs beside each other: medians, ratios and ranges, and what differs
-between the machines and builds. BASE and NEW are folders of runs, or several of
-them joined by commas, or the folder of a repeated run or of a comparison with
---vs, which stands for the runs of its first target.
-
-Runs of different scenarios are refused, since their figures answer different
-questions; --force puts them beside each other all the same and says so.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return fmt.Errorf("want two runs, BASE and NEW, got %d", len(args))
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			base, err := reports.ReadGroup(args[0])
-			if err != nil {
-				return readError(err)
-			}
-			next, err := reports.ReadGroup(args[1])
-			if err != nil {
-				return readError(err)
-			}
-			c, err := reports.Compare(base, next, force)
-			if errors.Is(err, reports.ErrUnlike) {
-				return withHint(&usageError{err}, "--force compares them all the same.")
-			}
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprint(g.stdout, c)
-			return err
-		},
-	}
-	cmd.Flags().BoolVar(&force, "force", false, "compare results of different questions")
-	return cmd
 }

@@ -51,7 +51,7 @@ type Answer struct {
 
 // MostRuns is the greatest number of runs that an Answer names; what needs more is
 // not worth asking for.
-const MostRuns = 1000
+const MostRuns = 100
 
 // Names of tests.
 const (
@@ -127,8 +127,14 @@ func (q Question) measure(alpha float64, family int) Answer {
 	return a
 }
 
+// EnoughPairs tells whether the signed-rank test can reach alpha in a family of so
+// many questions with so many blocks.
+func EnoughPairs(blocks int, alpha float64, family int) bool {
+	return blocks >= minPairs(alpha/float64(max(family, 1)))
+}
+
 func (q Question) paired(alpha float64, family int) bool {
-	return q.Paired && len(q.Base) == len(q.Next) && len(q.Base) >= minPairs(alpha/float64(family))
+	return q.Paired && len(q.Base) == len(q.Next) && EnoughPairs(len(q.Base), alpha, family)
 }
 
 // judge gives the verdict.

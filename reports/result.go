@@ -27,6 +27,8 @@ const (
 )
 
 // Result is one run. Times within it are milliseconds unless a name says otherwise.
+// Fields with the tag schema:"optional" are younger than the format: older documents
+// lack them.
 type Result struct {
 	Schema string `json:"schema"`
 	// ID is the name of the run's folder.
@@ -106,17 +108,17 @@ type Result struct {
 	// Subscribe is the time from the answer to the upgrade to that of the subscription
 	// (firetower.v1 only), Reconnect from the end of a connection to its being
 	// subscribed again, and Join from the request for a churning topic to its answer.
-	Subscribe Distribution `json:"subscribe"`
-	Reconnect Distribution `json:"reconnect"`
-	Join      Distribution `json:"join"`
+	Subscribe Distribution `json:"subscribe" schema:"optional"`
+	Reconnect Distribution `json:"reconnect" schema:"optional"`
+	Join      Distribution `json:"join" schema:"optional"`
 	// ConnectSeconds is how long the ramp took until all were subscribed.
-	ConnectSeconds       float64 `json:"connect_seconds"`
-	ConnectionsPerSecond float64 `json:"connections_per_second"`
+	ConnectSeconds       float64 `json:"connect_seconds" schema:"optional"`
+	ConnectionsPerSecond float64 `json:"connections_per_second" schema:"optional"`
 	// Reconnects is how often a client came back.
-	Reconnects int64 `json:"reconnects"`
+	Reconnects int64 `json:"reconnects" schema:"optional"`
 	// SkewP99 is the p99 over connections of their mean delivery latency, divided by the
 	// median of it: 1 when every connection is served alike.
-	SkewP99 *float64 `json:"skew_p99"`
+	SkewP99 *float64 `json:"skew_p99" schema:"optional"`
 	// Fairness is Jain's index of what each connection received: 1 when all the same.
 	Fairness *float64 `json:"fairness"`
 
@@ -354,7 +356,7 @@ type Fault struct {
 	Kind string  `json:"kind"`
 	At   float64 `json:"at_ms"`
 	// Victim is the process that it happened to, or how many clients.
-	Victim string `json:"victim"`
+	Victim string `json:"victim" schema:"optional"`
 	// Down is how long the victim was away, from the kill to its being ready again.
 	Down *float64 `json:"down_ms"`
 	// Detected is when the publisher first saw an error.
@@ -367,18 +369,18 @@ type Fault struct {
 	Recovered *float64 `json:"recovered_ms"`
 	// Steady is from when on the delivery p99 of every second was within a tenth of that
 	// before the fault.
-	Steady *float64 `json:"steady_ms"`
+	Steady *float64 `json:"steady_ms" schema:"optional"`
 	// Reconnected is when the last client that had lost its connection was back.
-	Reconnected *float64 `json:"reconnected_ms"`
+	Reconnected *float64 `json:"reconnected_ms" schema:"optional"`
 	// Before is the delivery latency of the measured phase until the fault, During that
 	// of messages sent from the fault to the end of its window, and Innocent that of
 	// those same messages at clients of other gateways than the victim.
-	Before   *Distribution `json:"before"`
-	During   *Distribution `json:"during"`
-	Innocent *Distribution `json:"innocent"`
+	Before   *Distribution `json:"before" schema:"optional"`
+	During   *Distribution `json:"during" schema:"optional"`
+	Innocent *Distribution `json:"innocent" schema:"optional"`
 	// LostInnocent of Lost are those of such clients.
-	LostInnocent int64 `json:"lost_innocent"`
-	Duplicated   int64 `json:"duplicated"`
+	LostInnocent int64 `json:"lost_innocent" schema:"optional"`
+	Duplicated   int64 `json:"duplicated" schema:"optional"`
 	// Window is the time within which a loss counts as this fault's.
 	Window float64 `json:"window_ms"`
 	// Lost deliveries within the window, of Messages that did not reach all.

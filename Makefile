@@ -31,6 +31,7 @@ CONNS     ?=
 VS        ?=
 REPEAT    ?=
 SEED      ?=
+GRID      ?=
 OUT       ?=
 ARGS      ?=
 RUN       ?=
@@ -150,6 +151,14 @@ loadtest: build $(if $(findstring centrifuge,$(VS) $(ARGS))$(findstring nats,$(V
 		echo "usage: make loadtest SCENARIO=NAME; the scenarios are:"; $(FIRETOWER) loadtest list; exit 2; fi
 	@code=0; $(FIRETOWER) loadtest run '$(SCENARIO)' $(LOADTEST_FLAGS) || code=$$?; \
 	if [ $$code -ne 0 ]; then echo "firetower loadtest run: exit code $$code" >&2; fi; exit $$code
+
+## sweep: run SCENARIO under many settings (GRID='bucket.Num=1,2,4 bucket.ConsumerNum=1,32' REPEAT= SEED= DURATION= OUT= ARGS='--design halving')
+.PHONY: sweep
+sweep: build
+	@if [ -z '$(SCENARIO)' ] || [ -z '$(GRID)' ]; then \
+		echo "usage: make sweep SCENARIO=NAME GRID='KEY=VALUE,VALUE ...'; see firetower sweep --help"; exit 2; fi
+	@code=0; $(FIRETOWER) sweep '$(SCENARIO)' --grid '$(GRID)' $(LOADTEST_FLAGS) || code=$$?; \
+	if [ $$code -ne 0 ]; then echo "firetower sweep: exit code $$code" >&2; fi; exit $$code
 
 ## scenarios: list the scenarios
 .PHONY: scenarios

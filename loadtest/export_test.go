@@ -136,3 +136,30 @@ func WorkerLoad(sched time.Duration, gcShare float64) workerLoad {
 
 // Evaluate is evaluate.
 var Evaluate = evaluate
+
+// Step is one run of a round's order.
+type Step struct{ Cell, Block int }
+
+// Order is the order of a round's runs.
+func (p *SweepPlan) Order(r reports.SweepRound, index int) []Step {
+	var out []Step
+	for _, st := range p.order(r, index) {
+		out = append(out, Step{st.cell, st.block})
+	}
+	return out
+}
+
+// FirstRound, Foreseen, NextRound, Hash, Document and Rank are what they are named after.
+func (p *SweepPlan) FirstRound() reports.SweepRound { return p.firstRound() }
+
+func (p *SweepPlan) Foreseen() []reports.SweepRound { return p.foreseen() }
+
+func (p *SweepPlan) NextRound(s *reports.Sweep) (reports.SweepRound, bool) { return p.nextRound(s) }
+
+func (p *SweepPlan) Hash() string { return p.hash() }
+
+func (p *SweepPlan) Document() *reports.Sweep { return p.document() }
+
+func (p *SweepPlan) ForecastAt(s *reports.Sweep, round, index int) Forecast {
+	return p.forecast(s, round, index)
+}

@@ -18,10 +18,30 @@ type matrixCell struct {
 	level float64
 	// best frames the cell: it belongs to the set that is told as the best.
 	best bool
+	// interval is drawn at the foot of the cell, nil for none.
+	interval *cellInterval
+}
+
+// cellInterval is a value with its bounds and what it is compared with, as positions
+// between 0 and 1 on a scale that all cells share.
+type cellInterval struct{ lo, mid, hi, ref float64 }
+
+func (c cellInterval) draw(v *canvas, x, y, w float64) {
+	at := func(p float64) float64 { return x + min(max(p, 0), 1)*w }
+	v.vline("ref", at(c.ref), y-3, y+3)
+	v.hline("interval", at(c.lo), at(c.hi), y)
+	v.circle("mid", at(c.mid), y, 2.2, "")
 }
 
 func (m matrix) svg() string {
-	const row = 34.0
+	row := 34.0
+	for _, cells := range m.cells {
+		for _, c := range cells {
+			if c.interval != nil {
+				row = 46
+			}
+		}
+	}
 	fs := frames(0)
 	widest := 0.0
 	for _, r := range m.rows {
@@ -64,6 +84,10 @@ func (c matrixCell) draw(v *canvas, x, y, w, h float64) {
 	v.rect("matrix "+shade, x+1, y+1, w-2, h-2, c.title)
 	if c.best {
 		v.rect("best", x+2, y+2, w-4, h-4, "")
+	}
+	if c.interval != nil {
+		c.interval.draw(v, x+10, y+h-8, w-20)
+		h -= 10
 	}
 	at := y + h/2 + 4
 	if c.note != "" {

@@ -69,7 +69,7 @@ func PointLatest(root, dir string) error {
 // Locate is the folder or file that path stands for: itself, or the latest run below
 // it when it is a folder of runs.
 func Locate(path string) string {
-	for _, name := range []string{ResultFile, VersusFile} {
+	for _, name := range []string{ResultFile, VersusFile, SweepFile} {
 		if _, err := os.Stat(filepath.Join(path, name)); err == nil {
 			return path
 		}

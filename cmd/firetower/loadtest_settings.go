@@ -78,6 +78,17 @@ func (o *loadtestSettings) fromEnvironment(set func(origin, key, value string) e
 }
 
 func (o *loadtestSettings) flags(cmd *cobra.Command) {
+	o.scenarioFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.target, "target", string(loadtest.Firetower), "what to load: firetower, one of the reference servers floor, floor-joined, classic, or one of other people's servers centrifuge, centrifuge-batch, nats, gws")
+	f.StringSliceVar(&o.versus, "vs", nil, "run these as well, in turn with the target on the same work, and compare: `floor,classic,centrifuge`")
+	f.StringVar(&o.peers, "peers", "", "the `BINARY` of other people's servers that 'make peers' builds; default is "+loadtest.PeersVariable+", then peers beside this binary")
+	_ = cmd.RegisterFlagCompletionFunc("vs", targetNames)
+	_ = cmd.RegisterFlagCompletionFunc("target", targetNames)
+}
+
+// scenarioFlags are the flags that override a scenario, whatever is done with it.
+func (o *loadtestSettings) scenarioFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.rate, "rate", "r", "", "messages in a second, as 10 or `10/s`")
 	f.StringVarP(&o.duration, "duration", "d", "", "length of the measured phase, as `30s`")
@@ -88,11 +99,6 @@ func (o *loadtestSettings) flags(cmd *cobra.Command) {
 	f.StringVar(&o.subprotocol, "subprotocol", "", "firetower.v1 or firetower.v0")
 	f.StringArrayVar(&o.thresholds, "threshold", nil, "what must hold instead of the scenario's `THRESHOLD`s, as 'delivery.p99<250ms'")
 	f.StringArrayVar(&o.set, "set", nil, "any key of the scenario, as `KEY=VALUE`: load.payload=1KiB, gateway.bucket.Num=8")
-	f.StringVar(&o.target, "target", string(loadtest.Firetower), "what to load: firetower, one of the reference servers floor, floor-joined, classic, or one of other people's servers centrifuge, centrifuge-batch, nats, gws")
-	f.StringSliceVar(&o.versus, "vs", nil, "run these as well, in turn with the target on the same work, and compare: `floor,classic,centrifuge`")
-	f.StringVar(&o.peers, "peers", "", "the `BINARY` of other people's servers that 'make peers' builds; default is "+loadtest.PeersVariable+", then peers beside this binary")
-	_ = cmd.RegisterFlagCompletionFunc("vs", targetNames)
-	_ = cmd.RegisterFlagCompletionFunc("target", targetNames)
 }
 
 func targetNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

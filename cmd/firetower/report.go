@@ -39,6 +39,9 @@ below reports/runs.`,
 				path = args[0]
 			}
 			path = reports.Locate(path)
+			if _, err := os.Stat(filepath.Join(path, reports.SweepFile)); err == nil {
+				return showSweep(g, path, render, asJSON)
+			}
 			if _, err := os.Stat(filepath.Join(path, reports.VersusFile)); err == nil && render == "" {
 				return showVersus(g, path, asJSON)
 			}
@@ -69,6 +72,29 @@ below reports/runs.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the document")
 	cmd.Flags().StringVar(&render, "html", "", "also write the page, made anew from the document, to `FILE`")
 	return cmd
+}
+
+// showSweep shows a sweep, its figures worked out anew from its runs.
+func showSweep(g *globalState, path, render string, asJSON bool) error {
+	s, err := reports.ReadSweep(path)
+	if err != nil {
+		return readError(err)
+	}
+	s.Fill()
+	if render != "" {
+		page, err := s.HTML()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Clean(render), page, 0o644); err != nil { //nolint:gosec // a report is for everyone to read
+			return err
+		}
+	}
+	if asJSON {
+		return writeJSON(g.stdout, s)
+	}
+	_, err = fmt.Fprint(g.stdout, s.Summary(path))
+	return err
 }
 
 func showVersus(g *globalState, path string, asJSON bool) error {

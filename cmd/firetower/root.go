@@ -118,6 +118,7 @@ gateway it is connected.
 		{groupClients, newGatewaysCommand(g)},
 		{groupClients, newKickCommand(g)},
 		{groupHarness, newLoadtestCommand(g)},
+		{groupHarness, newSweepCommand(g)},
 		{groupHarness, newReportCommand(g)},
 		{"", newConfigCommand(g)},
 		{"", newVersionCommand(g)},

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"firetower/loadtest"
+	"firetower/reports"
+)
+
+func TestSweepRefusesBeforeItStartsAnything(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "none")
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no scenario", nil, "name one scenario"},
+		{"unknown scenario", []string{"1k-gruop", "--grid", "bucket.Num=1"}, `did you mean "1k-group"?`},
+		{"no grid", []string{"smoke"}, "no axis: write KEY=VALUE"},
+		{"unknown key", []string{"smoke", "--grid", "bucket.Nmu=1"}, `no key "bucket.Nmu", did you mean "bucket.Num"?`},
+		{"unknown key of a server", []string{"smoke", "--grid", "gateway.bukcet.Num=1"}, `did you mean "gateway.bucket.Num"?`},
+		{"a value that is none", []string{"smoke", "--grid", "bucket.Num=1,x"}, "bucket.Num: want an integer"},
+		{"a plan that is impossible", []string{"smoke", "--grid", "connections=100,900000"}, "connections=900000: the plan does not fit this machine"},
+		{"unknown design", []string{"smoke", "--grid", "bucket.Num=1", "--design", "gird"}, `--design: no design "gird", did you mean "grid"?`},
+		{"random without cells", []string{"smoke", "--grid", "bucket.Num=1", "--design", "random"}, "--cells: must be 1 to"},
+		{"unknown objective", []string{"smoke", "--grid", "bucket.Num=1", "--objective", "delivery.p98"}, `no metric "delivery.p98"`},
+		{"resume of nothing", []string{"--resume", filepath.Join(out, "x")}, "Name the folder of a sweep"},
+		{"resume with half a plan", []string{"--resume", "x", "--repeat", "5"}, "--repeat: name the scenario as well"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := cli(t, slices.Concat([]string{"sweep"}, tt.args, []string{"--out", out})...)
+			if code != exitUsage || stdout != "" || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d, printed %q and %q, want %q", code, stdout, stderr, tt.want)
+			}
+			if _, err := os.Stat(out); err == nil {
+				t.Error("a folder was made")
+			}
+		})
+	}
+}
+
+func TestSweepDryRunTellsPlanAndTime(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := cli(t, "sweep", "1k-group", "--grid", "bucket.Num=1,2,4 bucket.ConsumerNum=1,32 connections=500,1000", "--dry-run")
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for _, want := range []string{
+		"sweep of 1k-group: 12 cells, grid", "gateway.bucket.Num", "1 2 4  (default 4)", "connections", "changes the load", "about ", "calibration 0s",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("lacks %q:\n%s", want, stdout)
+		}
+	}
+}
+
+// A sweep of two cells through the command line, and its report from its folder.
+func TestSweepRunsAndReports(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	p := newProcess("sweep", "smoke", "--grid", "bucket.Num=1", "--repeat", "1", "--conns", "10", "--duration", "500ms", "--warmup", "0s",
+		"--set", "phases.settle=50ms", "--out", out)
+	p.state.environ = os.Environ()
+	// A starved machine makes every run invalid, by right.
+	if code := p.run(t); code != exitOK && code != exitInvalidRun {
+		t.Fatalf("exit code %d: %s%s", code, p.stdout, p.stderr)
+	}
+	for _, want := range []string{"run 1 of 3: Num=4, the default; about", "by plan left", "run 2 of 3: Num=1;"} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("told nothing of %q:\n%s", want, p.stderr)
+		}
+	}
+	if !strings.HasPrefix(p.stdout.String(), "sweep of smoke: 2 cells, grid") {
+		t.Errorf("printed %s", p.stdout)
+	}
+	dir := filepath.Join(out, reports.LatestLink)
+	s, err := reports.ReadSweep(dir)
+	if err != nil || len(s.Cells) != 2 || !s.Complete {
+		t.Fatalf("%v: %+v", err, s)
+	}
+	page := filepath.Join(out, "again.html")
+	code, stdout, stderr := cli(t, "report", "show", out, "--html", page)
+	if code != exitOK || !strings.HasPrefix(stdout, "sweep of smoke: 2 cells") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), reports.SweepSchema) {
+		t.Errorf("page: %v", err)
+	}
+	// A sweep that is complete has nothing left to do.
+	again := newProcess("sweep", "--resume", dir, "--quiet")
+	again.state.environ = os.Environ()
+	again.run(t)
+	if !strings.Contains(again.stdout.String(), "sweep of smoke: 2 cells") || again.stderr.String() != "" {
+		t.Errorf("resumed: %s%s", again.stdout, again.stderr)
+	}
+	after, err := reports.ReadSweep(dir)
+	if err != nil || len(after.Runs) != len(s.Runs) {
+		t.Errorf("%d runs have become %d, %v", len(s.Runs), len(after.Runs), err)
+	}
+}
+
+func TestSweepDesignsAreInTheHelp(t *testing.T) {
+	t.Parallel()
+	_, stdout, _ := cli(t, "sweep", "--help")
+	for _, d := range loadtest.Designs() {
+		if !strings.Contains(stdout, "\n  "+string(d)+" ") {
+			t.Errorf("lacks %s", d)
+		}
+	}
+}

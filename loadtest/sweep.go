@@ -1,0 +1,278 @@
+package loadtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"firetower/reports"
+	"firetower/scenarios"
+)
+
+// SweepOptions are what a sweep needs beside its plan.
+type SweepOptions struct {
+	// Options are those of every run; Plan, Root, Name, Progress and KeepLatest are set for each.
+	Options Options
+	Plan    *SweepPlan
+	// Resume is the folder of a sweep to go on with, empty for a new one. A sweep of
+	// another plan, machine or binary is refused (ErrChanged) unless Force is set.
+	Resume string
+	Force  bool
+	// Name is the folder's, after the time. Default: the scenario's with -sweep.
+	Name string
+	// Before is called before each run, After with its result.
+	Before func(SweepState) Progress
+	After  func(result *reports.Result, dir string)
+}
+
+// SweepState is how far a sweep has come.
+type SweepState struct {
+	// Round and Rounds count from 1; Run and Runs are of all rounds, as far as foreseen.
+	Round, Rounds, Run, Runs int
+	// Cell is the settings of the run to come, Default tells that they are the defaults.
+	Cell    string
+	Default bool
+	// Again says that the run repeats an invalid one.
+	Again bool
+	// Left is about how much time is left, most and least by the spread of the runs so far.
+	Left Forecast
+}
+
+// ErrChanged is wrapped by the error for a sweep that cannot go on as it began.
+var ErrChanged = errors.New("the sweep has changed")
+
+// maxAttempts is how often a run is made until it is valid.
+const maxAttempts = 2
+
+// RunSweep carries out a sweep. Its document is written after each run, so that a sweep
+// that has ended early goes on from there. It returns the folder as well.
+func RunSweep(ctx context.Context, o SweepOptions) (*reports.Sweep, string, error) {
+	s, dir, err := openSweep(o)
+	if err != nil {
+		return nil, dir, err
+	}
+	failed := o.Plan.carryOut(ctx, o, s, dir)
+	finish(ctx, s, failed)
+	return s, dir, errors.Join(failed, reports.WriteSweep(dir, s))
+}
+
+// finish fills the document in.
+func finish(ctx context.Context, s *reports.Sweep, failed error) {
+	s.Interrupted = ctx.Err() != nil
+	s.Ended = time.Now()
+	s.Fill()
+	s.ExitCode = ExitOK
+	switch {
+	case failed != nil:
+		s.ExitCode = ExitError
+	case s.Interrupted && !s.Complete:
+		s.ExitCode = ExitInterrupted
+	default:
+		for _, q := range s.Questions {
+			if s.Cells[q.Baseline].Runs == 0 {
+				s.ExitCode = ExitInvalid
+			}
+		}
+	}
+}
+
+// openSweep makes the folder and the document of a sweep, or reads those of one to go on with.
+func openSweep(o SweepOptions) (*reports.Sweep, string, error) {
+	if o.Resume != "" {
+		s, err := reports.ReadSweep(o.Resume)
+		if err != nil {
+			return nil, "", err
+		}
+		if err := o.Plan.same(s, o.Options); err != nil && !o.Force {
+			return nil, o.Resume, err
+		}
+		s.Stopped, s.Interrupted = "", false
+		return s, o.Resume, nil
+	}
+	root := o.Options.Root
+	if root == "" {
+		root = filepath.Join("reports", "runs")
+	}
+	name := o.Name
+	if name == "" {
+		name = o.Plan.Base.Scenario.Name + "-sweep"
+	}
+	dir, err := reports.CreateFolder(root, name, time.Now())
+	if err != nil {
+		return nil, "", err
+	}
+	s := o.Plan.document()
+	s.ID, s.Started, s.Overrides = filepath.Base(dir), time.Now(), o.Options.Overrides
+	return s, dir, errors.Join(reports.WriteSweepState(dir, s), reports.PointLatest(root, dir))
+}
+
+// same refuses to go on with a sweep whose runs would not belong together.
+func (p *SweepPlan) same(s *reports.Sweep, o Options) error {
+	var problems []error
+	if s.PlanHash != p.hash() {
+		problems = append(problems, errors.New("the plan is another: scenario, grid, design, repeats, seed, objectives or lengths differ"))
+	}
+	if s.Environment.CPU != "" {
+		o.Plan = p.Base
+		now := readEnvironment(o, "")
+		for _, f := range []struct{ name, was, is string }{
+			{"binary", short(s.Environment.Binary), short(now.Binary)},
+			{"machine", s.Environment.CPU, now.CPU},
+			{"CPUs", fmt.Sprint(s.Environment.CPUs), fmt.Sprint(now.CPUs)},
+			{"kernel", s.Environment.Kernel, now.Kernel},
+			{"host", s.Environment.Hostname, now.Hostname},
+		} {
+			if f.was != f.is {
+				problems = append(problems, fmt.Errorf("the %s is another: was %s, is %s", f.name, f.was, f.is))
+			}
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("%w: %w", ErrChanged, err)
+	}
+	return nil
+}
+
+// short is the beginning of a hash.
+func short(hash string) string { return hash[:min(len(hash), 12)] }
+
+// carryOut makes the runs that are still to be made. An interruption is no error.
+func (p *SweepPlan) carryOut(ctx context.Context, o SweepOptions, s *reports.Sweep, dir string) error {
+	started, before := time.Now(), s.Seconds
+	spent := func() time.Duration {
+		return time.Since(started) + time.Duration(before*float64(time.Second))
+	}
+	if len(s.Rounds) == 0 {
+		s.Rounds = append(s.Rounds, p.firstRound())
+	}
+	for {
+		at := len(s.Rounds) - 1
+		steps := p.order(s.Rounds[at], at)
+		s.Rounds[at].Steps = len(steps)
+		cut := false
+		for i, st := range steps {
+			if p.overBudget(s, at, i, steps, spent()) {
+				cut = true
+				break
+			}
+			if err := p.step(ctx, o, s, dir, at, i, st); err != nil {
+				return err
+			}
+			if interrupted(ctx) {
+				return nil
+			}
+		}
+		switch next, more := p.nextRound(s); {
+		case cut && p.isLast(s.Rounds[at]):
+			s.Stopped, s.Complete = fmt.Sprintf("the budget of %v leaves no room for another block", p.budget), true
+			return nil
+		case cut:
+			s.Rounds = append(s.Rounds, p.finals(s))
+		case !more:
+			s.Complete = true
+			return nil
+		default:
+			s.Rounds = append(s.Rounds, next)
+		}
+	}
+}
+
+// step makes one run of the order, again when it is invalid; one that has been made is left.
+func (p *SweepPlan) step(ctx context.Context, o SweepOptions, s *reports.Sweep, dir string, round, index int, st step) error {
+	for {
+		attempt, done := attempts(s, round, index)
+		if done || interrupted(ctx) {
+			return nil
+		}
+		run := o.Options
+		plan, err := p.runPlan(st, s.Rounds[round].Measure)
+		if err != nil {
+			return err
+		}
+		label := "default"
+		if !p.Cells[st.cell].Default {
+			label = fmt.Sprintf("cell-%d", st.cell)
+		}
+		run.Plan, run.Root, run.KeepLatest = plan, filepath.Join(dir, reports.SweepRuns), true
+		run.Name = fmt.Sprintf("r%d-b%d-%s", round+1, st.block+1, label)
+		if o.Before != nil {
+			run.Progress = o.Before(p.state(s, round, index, attempt))
+		}
+		result, folder, err := Run(ctx, run)
+		if err != nil {
+			return err
+		}
+		s.Note(reports.SweepRun{
+			Round: round, Step: index, Block: st.block, Cell: st.cell, Attempt: attempt + 1, Seed: plan.Scenario.Seed,
+			Folder: filepath.Join(reports.SweepRuns, filepath.Base(folder)),
+		}, result)
+		s.Ended = time.Now()
+		s.Fill()
+		if err := reports.WriteSweepState(dir, s); err != nil {
+			return err
+		}
+		if o.After != nil {
+			o.After(result, folder)
+		}
+	}
+}
+
+// interrupted tells whether a signal has come: no failure, but the end.
+func interrupted(ctx context.Context) bool { return ctx.Err() != nil }
+
+// attempts is how many runs a step has had that came to their end, and whether no more
+// is wanted of it.
+func attempts(s *reports.Sweep, round, index int) (n int, done bool) {
+	for _, r := range s.Runs {
+		if r.Round != round || r.Step != index || r.Interrupted {
+			continue
+		}
+		n++
+		done = done || r.Counts() || n >= maxAttempts
+	}
+	return n, done
+}
+
+// runPlan is the plan of one run: the cell's, with the round's length and a seed that
+// all cells of a block share and no two blocks.
+func (p *SweepPlan) runPlan(st step, measure float64) (*Plan, error) {
+	cell := p.Plans[st.cell]
+	s := cell.Scenario.Clone()
+	if measure != p.Base.Scenario.Phases.Measure.Seconds() {
+		s.Phases.Measure = scenarios.Seconds(measure)
+	}
+	s.Seed += uint64(st.block)
+	return NewPlan(s, cell.Target, cell.Machine)
+}
+
+// state is what a watcher is told before a run.
+func (p *SweepPlan) state(s *reports.Sweep, round, index, attempt int) SweepState {
+	rounds := p.roundsToCome(s)
+	st := SweepState{Round: round + 1, Rounds: len(rounds), Again: attempt > 0}
+	for i, r := range rounds {
+		n := len(p.order(r, i))
+		if i < round {
+			st.Run += n
+		}
+		st.Runs += n
+	}
+	st.Run += index + 1
+	cell := p.order(rounds[round], round)[index].cell
+	st.Cell, st.Default = s.Label(cell), p.Cells[cell].Default
+	if q := p.Questions[p.Cells[cell].Question].Name; q != "" {
+		st.Cell += " at " + q
+	}
+	st.Left = p.forecast(s, round, index)
+	return st
+}
+
+// roundsToCome are the rounds of a sweep so far and those that are foreseen after them.
+func (p *SweepPlan) roundsToCome(s *reports.Sweep) []reports.SweepRound {
+	rounds := append([]reports.SweepRound{}, s.Rounds...)
+	for p.halving != nil && !p.isLast(rounds[len(rounds)-1]) {
+		rounds = append(rounds, p.halve(rounds[len(rounds)-1], len(rounds), func(_ int, cells []int) []int { return cells }))
+	}
+	return rounds
+}

@@ -1,0 +1,122 @@
+package loadtest
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"firetower/reports"
+)
+
+// Forecast is how long something is likely to take.
+type Forecast struct {
+	Likely, Least, Most time.Duration
+	// Measured is how many runs it rests on; 0 is by plan alone, which knows no spread.
+	Measured int
+}
+
+// String is "about 12m0s (11m0s to 13m30s, by 7 runs)".
+func (f Forecast) String() string {
+	likely := f.Likely.Round(time.Second)
+	if f.Measured < 2 {
+		return fmt.Sprintf("about %v by plan", likely)
+	}
+	return fmt.Sprintf("about %v (%v to %v, by the %d runs so far)", likely, f.Least.Round(time.Second), f.Most.Round(time.Second), f.Measured)
+}
+
+// overhead is what measured runs took beside their measured phase, or by plan when none
+// has been made: its mean and its deviation, in seconds.
+func (p *SweepPlan) overhead(s *reports.Sweep) (mean, deviation float64, n int) {
+	var sum, squares float64
+	for _, r := range s.Runs {
+		if r.Interrupted {
+			continue
+		}
+		v := r.Seconds - s.Rounds[r.Round].Measure
+		sum += v
+		squares += v * v
+		n++
+	}
+	if n == 0 {
+		return p.runTime(0, 0).Seconds(), 0, 0
+	}
+	mean = sum / float64(n)
+	if n > 1 {
+		deviation = math.Sqrt(max(squares-sum*mean, 0) / float64(n-1))
+	}
+	return mean, deviation, n
+}
+
+// again is the share of steps that needed a second run so far.
+func again(s *reports.Sweep) float64 {
+	second, steps := 0, 0
+	for _, r := range s.Runs {
+		switch {
+		case r.Interrupted:
+		case r.Attempt > 1:
+			second++
+		default:
+			steps++
+		}
+	}
+	if steps == 0 {
+		return 0
+	}
+	return float64(second) / float64(steps)
+}
+
+// forecast is about how long the rest takes, from a step of a round on: what runs took
+// so far beside their measured phase, their share that had to be repeated, and the
+// spread of both. The range is of two deviations of the sum, and of the mean's own error.
+func (p *SweepPlan) forecast(s *reports.Sweep, round, index int) Forecast {
+	mean, deviation, n := p.overhead(s)
+	repeats := 1 + again(s)
+	runs, measured := 0.0, 0.0
+	for i, r := range p.roundsToCome(s) {
+		steps := len(p.order(r, i))
+		switch {
+		case i < round:
+			continue
+		case i == round:
+			steps -= index
+		}
+		runs += float64(steps) * repeats
+		measured += float64(steps) * repeats * r.Measure
+	}
+	likely := measured + runs*mean
+	width := 0.0
+	if n > 1 {
+		width = 2 * deviation * math.Sqrt(runs+runs*runs/float64(n))
+	}
+	length := func(seconds float64) time.Duration { return time.Duration(max(seconds, 0) * float64(time.Second)) }
+	return Forecast{Likely: length(likely), Least: length(likely - width), Most: length(likely + width), Measured: n}
+}
+
+// overBudget tells whether a step of a round may not begin any more. The last round ends
+// with a whole block where it can, and any before it leaves room for the last one.
+func (p *SweepPlan) overBudget(s *reports.Sweep, round, index int, steps []step, spent time.Duration) bool {
+	if p.budget == 0 {
+		return false
+	}
+	if _, done := attempts(s, round, index); done {
+		return false
+	}
+	mean, deviation, _ := p.overhead(s)
+	run := func(r reports.SweepRound) float64 { return r.Measure + mean + deviation }
+	left := (p.budget - spent).Seconds()
+	r := s.Rounds[round]
+	if p.isLast(r) {
+		// Within a block go on while a run fits; begin a block only when all of it does.
+		need := run(r)
+		if index > 0 && steps[index].block != steps[index-1].block {
+			for _, st := range steps[index+1:] {
+				if st.block == steps[index].block {
+					need += run(r)
+				}
+			}
+		}
+		return left < need
+	}
+	last := p.finals(s)
+	return left < run(r)+float64(len(p.order(last, round+1)))*run(last)
+}

@@ -1,0 +1,128 @@
+package loadtest_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"firetower/loadtest"
+	"firetower/reports"
+	"firetower/scenarios"
+)
+
+// quick makes the tiny scenario quicker still.
+func quick(s *scenarios.Scenario) {
+	s.Connections = 10
+	s.Phases.Settle = scenarios.Seconds(0.05)
+	s.Phases.Warmup = scenarios.Seconds(0)
+	s.Phases.Measure = scenarios.Seconds(0.6)
+	s.Phases.Calibrate = scenarios.Seconds(0)
+	s.Phases.Leave = scenarios.Seconds(0)
+}
+
+func quickSweep(t *testing.T) *loadtest.SweepPlan {
+	t.Helper()
+	p, err := loadtest.NewSweepPlan(tiny(t, quick), complete(loadtest.SweepSettings{Grid: "bucket.Num=1,4 bucket.ConsumerNum=1,32", Repeat: 1}), loadtest.ReadMachine())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// A sweep that Ctrl-C ended goes on where it was: the run under way is made again, and
+// no other.
+func TestSweepIsInterruptedAndResumed(t *testing.T) {
+	t.Parallel()
+	mark := newMarker()
+	o := loadtest.SweepOptions{
+		Options: loadtest.Options{Executable: binary, Environ: append(os.Environ(), markerVariable+"="+mark), Root: t.TempDir()},
+		Plan:    quickSweep(t),
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	o.Before = func(st loadtest.SweepState) loadtest.Progress {
+		return hook{func(phase string) {
+			if st.Run == 3 && !st.Again && phase == "measure" {
+				interrupt()
+			}
+		}}
+	}
+	first, dir, err := loadtest.RunSweep(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, mark)
+	if first.ExitCode != loadtest.ExitInterrupted || !first.Interrupted || first.Complete {
+		t.Errorf("exit code %d, interrupted %v, complete %v", first.ExitCode, first.Interrupted, first.Complete)
+	}
+	if last := first.Runs[len(first.Runs)-1]; !last.Interrupted || last.Step != 2 || last.Counts() {
+		t.Errorf("the run under way: %+v", last)
+	}
+	kept := slices.Clone(first.Runs)
+
+	o.Plan, o.Before, o.Resume = quickSweep(t), nil, dir
+	s, again, err := loadtest.RunSweep(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, mark)
+	if again != dir || !s.Complete || s.PlanHash != first.PlanHash || s.ExitCode != loadtest.ExitOK && s.ExitCode != loadtest.ExitInvalid {
+		t.Errorf("in %s: complete %v, exit code %d", again, s.Complete, s.ExitCode)
+	}
+	for i, r := range kept {
+		if s.Runs[i].Folder != r.Folder {
+			t.Errorf("run %d was %s and is %s", i, r.Folder, s.Runs[i].Folder)
+		}
+	}
+	counted := map[int]int{}
+	for _, r := range s.Runs {
+		if r.Counts() {
+			counted[r.Step]++
+		}
+		if _, err := reports.Read(filepath.Join(dir, r.Folder)); err != nil {
+			t.Errorf("run %s: %v", r.Folder, err)
+		}
+	}
+	for step, n := range counted {
+		if n != 1 {
+			t.Errorf("step %d has %d runs that count", step, n)
+		}
+	}
+	for i, st := range o.Plan.Order(s.Rounds[0], 0) {
+		if !slices.ContainsFunc(s.Runs, func(r reports.SweepRun) bool { return r.Step == i && r.Cell == st.Cell && r.Block == st.Block }) {
+			t.Errorf("step %d, cell %d, has no run", i, st.Cell)
+		}
+	}
+	for _, name := range []string{reports.SweepFile, reports.SummaryFile, reports.HTMLFile, reports.SweepCSVFile, reports.SweepBenchFile} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	refused(t, o, dir)
+}
+
+// refused sees that a sweep does not go on under another plan, unless it is told to.
+func refused(t *testing.T, o loadtest.SweepOptions, dir string) {
+	t.Helper()
+	before, err := os.ReadFile(filepath.Join(dir, reports.SweepFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Plan, err = loadtest.NewSweepPlan(tiny(t, quick), complete(loadtest.SweepSettings{Grid: "bucket.Num=1,2"}), loadtest.ReadMachine()); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := loadtest.RunSweep(t.Context(), o); !errors.Is(err, loadtest.ErrChanged) {
+		t.Errorf("another plan: %v", err)
+	}
+	o.Plan = quickSweep(t)
+	o.Options.Executable = os.Args[0]
+	if _, _, err := loadtest.RunSweep(t.Context(), o); !errors.Is(err, loadtest.ErrChanged) {
+		t.Errorf("another binary: %v", err)
+	}
+	if after, err := os.ReadFile(filepath.Join(dir, reports.SweepFile)); err != nil || !slices.Equal(before, after) {
+		t.Errorf("a refused sweep was written to: %v", err)
+	}
+}

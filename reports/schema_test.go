@@ -20,8 +20,9 @@ import (
 // documents are the formats that this package writes, by the file of their schema
 // below schema/. A new kind of document gets a line here.
 var documents = map[string]schema.Document{
-	"run.schema.json":    {Name: reports.Schema, Title: "Result of a load test", Value: reports.Result{}},
-	"versus.schema.json": {Name: reports.VersusSchema, Title: "Targets side by side", Value: reports.Versus{}},
+	"run.schema.json":     {Name: reports.Schema, Title: "Result of a load test", Value: reports.Result{}},
+	"versus.schema.json":  {Name: reports.VersusSchema, Title: "Targets side by side", Value: reports.Versus{}},
+	"compare.schema.json": {Name: reports.CompareSchema, Title: "Two sets of runs", Value: reports.Comparison{}},
 }
 
 // schemaOf is the schema as the types and comments say it now.

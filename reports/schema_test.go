@@ -22,13 +22,13 @@ import (
 var documents = map[string]schema.Document{
 	"run.schema.json":     {Name: reports.Schema, Title: "Result of a load test", Value: reports.Result{}},
 	"versus.schema.json":  {Name: reports.VersusSchema, Title: "Targets side by side", Value: reports.Versus{}},
-	"compare.schema.json": {Name: reports.CompareSchema, Title: "Two sets of runs", Value: reports.Comparison{}},
+	"compare.schema.json": {Name: reports.CompareSchema, Title: "Two sets of runs", Value: reports.Comparisons{}},
 }
 
 // schemaOf is the schema as the types and comments say it now.
 func schemaOf(t *testing.T, d schema.Document) []byte {
 	t.Helper()
-	source, err := schema.Read(".", filepath.Join("..", "simulator", "latency"))
+	source, err := schema.Read(".", "stats", filepath.Join("..", "simulator", "latency"))
 	if err != nil {
 		t.Fatal(err)
 	}

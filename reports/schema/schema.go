@@ -51,7 +51,7 @@ type Document struct {
 //   - unknown properties are allowed: a field that a later version adds makes no
 //     document invalid.
 func Of(d Document, s *Source) ([]byte, error) {
-	w := &writer{source: s, as: d.As, defs: map[string]*node{}}
+	w := &writer{source: s, as: d.As, defs: map[string]*node{}, names: map[reflect.Type]string{}}
 	t := reflect.TypeOf(d.Value)
 	if t == nil || t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("schema of %s: %v is not a struct", d.Name, t)
@@ -64,7 +64,7 @@ func Of(d Document, s *Source) ([]byte, error) {
 		p.Const = d.Name
 	}
 	root.Schema, root.ID, root.Title = "https://json-schema.org/draft/2020-12/schema", "urn:"+strings.ReplaceAll(strings.ReplaceAll(d.Name, ".", ":"), "/", ":"), d.Title
-	root.Description = s.docs[t.Name()]
+	root.Description = s.doc(t, "")
 	root.Defs = w.defs
 	out, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
@@ -77,6 +77,7 @@ type writer struct {
 	source *Source
 	as     map[reflect.Type]any
 	defs   map[string]*node
+	names  map[reflect.Type]string // of definitions
 	err    error
 }
 
@@ -106,7 +107,7 @@ func (w *writer) of(t reflect.Type) *node {
 	case reflect.Float32, reflect.Float64:
 		return &node{Type: "number"}
 	case reflect.String:
-		return &node{Type: "string", Enum: w.source.enum(t.Name())}
+		return &node{Type: "string", Enum: w.source.enum(t)}
 	case reflect.Interface:
 		return &node{}
 	case reflect.Pointer:
@@ -118,13 +119,17 @@ func (w *writer) of(t reflect.Type) *node {
 	case reflect.Map:
 		return &node{Type: []string{"object", "null"}, Additional: w.of(t.Elem())}
 	case reflect.Struct:
-		if _, done := w.defs[t.Name()]; !done {
-			w.defs[t.Name()] = nil // for a type that holds itself
+		name, done := w.names[t]
+		if !done {
+			if name = t.Name(); w.defs[name] != nil {
+				name = key(t) // another package has a type of this name
+			}
+			w.names[t], w.defs[name] = name, &node{} // first, for a type that holds itself
 			def := w.object(t)
-			def.Description = w.source.docs[t.Name()]
-			w.defs[t.Name()] = def
+			def.Description = w.source.doc(t, "")
+			w.defs[name] = def
 		}
-		return &node{Ref: "#/$defs/" + t.Name()}
+		return &node{Ref: "#/$defs/" + name}
 	default:
 		if w.err == nil {
 			w.err = fmt.Errorf("%v has no form in JSON", t)
@@ -166,7 +171,7 @@ func (w *writer) object(t reflect.Type) *node {
 			name = f.Name
 		}
 		p := w.of(f.Type)
-		p.Description = w.source.docs[t.Name()+"."+f.Name]
+		p.Description = w.source.doc(t, f.Name)
 		n.Properties[name] = p
 		if !strings.Contains(options, "omitempty") && f.Tag.Get("schema") != "optional" {
 			n.Required = append(n.Required, name)

@@ -7,7 +7,9 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode"
@@ -16,12 +18,11 @@ import (
 // Source is what the Go files of packages say of their types and reflection does not
 // know: doc comments and the constants of closed sets.
 type Source struct {
-	docs  map[string]string   // by "Type" or "Type.Field"
-	enums map[string][]string // the string constants of a type, in their order
+	docs  map[string]string   // by "package.Type" or "package.Type.Field"
+	enums map[string][]string // the string constants of a "package.Type", in their order
 }
 
-// Read parses the Go files of folders, tests left out. Two folders must not have
-// types of the same name.
+// Read parses the Go files of folders, tests left out.
 func Read(folders ...string) (*Source, error) {
 	s := &Source{docs: map[string]string{}, enums: map[string][]string{}}
 	for _, folder := range folders {
@@ -56,12 +57,13 @@ func (s *Source) file(file *ast.File) {
 				if doc == nil {
 					doc = gen.Doc
 				}
-				s.docs[spec.Name.Name] = text(doc)
+				name := file.Name.Name + "." + spec.Name.Name
+				s.docs[name] = text(doc)
 				if st, ok := spec.Type.(*ast.StructType); ok {
-					s.fields(spec.Name.Name, st)
+					s.fields(name, st)
 				}
 			case *ast.ValueSpec:
-				s.constants(gen.Tok, spec)
+				s.constants(file.Name.Name, gen.Tok, spec)
 			}
 		}
 	}
@@ -94,14 +96,15 @@ func (s *Source) fields(typeName string, st *ast.StructType) {
 func notLetter(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 
 // constants takes the values of a type's string constants.
-func (s *Source) constants(tok token.Token, spec *ast.ValueSpec) {
+func (s *Source) constants(pkg string, tok token.Token, spec *ast.ValueSpec) {
 	name, ok := spec.Type.(*ast.Ident)
 	if tok != token.CONST || !ok {
 		return
 	}
 	for _, v := range spec.Values {
 		if lit, ok := v.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-			s.enums[name.Name] = append(s.enums[name.Name], constant.StringVal(constant.MakeFromLiteral(lit.Value, token.STRING, 0)))
+			of := pkg + "." + name.Name
+			s.enums[of] = append(s.enums[of], constant.StringVal(constant.MakeFromLiteral(lit.Value, token.STRING, 0)))
 		}
 	}
 }
@@ -109,5 +112,16 @@ func (s *Source) constants(tok token.Token, spec *ast.ValueSpec) {
 // text is a comment in one line.
 func text(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.Text()), " ") }
 
+// key is the name of a type in the maps; a package's folder has its name.
+func key(t reflect.Type) string { return path.Base(t.PkgPath()) + "." + t.Name() }
+
+// doc is the comment of a type, or of its field.
+func (s *Source) doc(t reflect.Type, field string) string {
+	if field == "" {
+		return s.docs[key(t)]
+	}
+	return s.docs[key(t)+"."+field]
+}
+
 // enum is the closed set of a string type, nil when it has none.
-func (s *Source) enum(typeName string) []string { return slices.Clone(s.enums[typeName]) }
+func (s *Source) enum(t reflect.Type) []string { return slices.Clone(s.enums[key(t)]) }

@@ -47,7 +47,7 @@ func selfCheck(e evidence) ([]reports.Check, reports.Verdict, []string) {
 	if r.Loop == "open" {
 		checks = append(checks, e.lag())
 	}
-	checks = append(checks, e.sched(), e.gc(), e.clock(), e.box(), e.reader(), e.backlog(), e.steal(), e.kernel(), e.listen(), e.pressure())
+	checks = append(checks, e.sched(), e.gc(), e.clock(), e.box(), e.reader(), e.backlog(), e.steal(), e.kernel(), e.listen(), e.pressure(), e.budgetCheck())
 	verdict := reports.Valid
 	var reasons []string
 	for _, c := range checks {

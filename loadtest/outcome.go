@@ -155,6 +155,13 @@ func (r *run) fill(res *reports.Result) error {
 		return err
 	}
 	r.fillCost(res)
+	res.Budget = budget(res, r.edgeFrom.servers, r.edgeTo.servers)
+	res.Series = r.servers.series(r.begin)
+	res.SkewP99 = skewP99(rep.Spread)
+	var err error
+	if res.Heatmap, err = r.heatmap(rep.Intervals); err != nil {
+		return err
+	}
 	return r.fillSeconds(res)
 }
 

@@ -17,6 +17,7 @@ func (r *run) prepare(ctx context.Context) error {
 		if r.system, err = startSystem(ctx, r.nursery, r.o); err != nil {
 			return err
 		}
+		r.servers.watch(r.system.scrapes)
 		if r.fleet, err = startWorkers(ctx, r.nursery, r.o.Plan, r.system.urls, r.runID); err != nil {
 			return err
 		}

@@ -115,6 +115,7 @@ type run struct {
 
 	nursery *nursery
 	sampler *sampler
+	servers *serverSeries
 	system  *system
 	fleet   fleet
 	pub     *publisher
@@ -165,6 +166,7 @@ func newRun(o Options, dir string) (*run, error) {
 	r.begin = c.Now()
 	r.started = c.Wall(r.begin)
 	r.sampler = newSampler(c, r.begin, r.nursery.all)
+	r.servers = newServerSeries(c, r.nursery.all)
 	healthy := r.s.Connections - r.s.SlowClients()
 	r.perTopic = topicPlan(r.s).Subscribers(0, healthy)
 	return r, nil
@@ -184,6 +186,7 @@ func (r *run) execute(soft context.Context) error {
 	defer fail(nil)
 	wg.Go(func() { r.watch(hard, fail) })
 	wg.Go(func() { r.sampler.run(hard) })
+	wg.Go(func() { r.servers.run(hard) })
 
 	err := r.prepare(ctx)
 	if err == nil {

@@ -41,7 +41,8 @@ type edge struct {
 	cpu     map[int]time.Duration
 	wait    map[int]time.Duration
 	kernel  kernelCounters
-	metrics counterSet
+	metrics counterSet // of all servers together
+	servers scrapes
 }
 
 func newSampler(c *clock.Clock, begin int64, procs func() []*child) *sampler {
@@ -106,8 +107,8 @@ func (s *sampler) one(t float64, at int64, pid int, role, name string, c *child)
 
 // edge reads what every process has used until now. A process that has ended is
 // in it with its final account.
-func (s *sampler) edge(m counterSet) edge {
-	e := edge{at: s.clock.Now(), cpu: map[int]time.Duration{}, wait: map[int]time.Duration{}, kernel: readKernel(), metrics: m}
+func (s *sampler) edge(m scrapes) edge {
+	e := edge{at: s.clock.Now(), cpu: map[int]time.Duration{}, wait: map[int]time.Duration{}, kernel: readKernel(), metrics: m.sum(), servers: m}
 	if u, err := readUsage(os.Getpid()); err == nil {
 		e.cpu[os.Getpid()] = u.cpu
 		e.wait[os.Getpid()] = readWait(os.Getpid())

@@ -7,56 +7,102 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// counterSet holds the counters that a server publishes, by name and labels as in the
-// text format: `firetower_gateway_drops_total{reason="slow"}`. Those of several
-// servers are added up.
+// counterSet holds what one server publishes, by name and labels as in the text
+// format: `firetower_gateway_drops_total{reason="slow"}`.
 type counterSet map[string]float64
 
-// maxMetrics bounds what is read of one server.
-const maxMetrics = 8 << 20
+// scrapes are the counters of some servers, in their order. That of a server that
+// did not answer is nil.
+type scrapes []counterSet
 
-// scrape reads the metrics of some servers. One that does not answer is left out:
-// the account of a run does not depend on it.
-func scrape(ctx context.Context, addrs []string) counterSet {
+// sum adds up what the servers count.
+func (s scrapes) sum() counterSet {
 	sum := counterSet{}
-	client := http.Client{Timeout: 2 * time.Second}
-	defer client.CloseIdleConnections()
-	for _, addr := range addrs {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
-		if err != nil {
-			continue
+	for _, m := range s {
+		for k, v := range m {
+			sum[k] += v
 		}
-		resp, err := client.Do(req)
-		if err != nil {
-			continue
-		}
-		if resp.StatusCode == http.StatusOK {
-			sum.read(io.LimitReader(resp.Body, maxMetrics))
-		}
-		_ = resp.Body.Close() // only read
 	}
 	return sum
 }
 
-// read adds the samples of Firetower's own metrics from the Prometheus text format.
-func (m counterSet) read(r io.Reader) {
+const (
+	// maxMetrics bounds what is read of one server.
+	maxMetrics = 8 << 20
+	// scrapeTimeout bounds the wait for one at a phase's edge.
+	scrapeTimeout = 2 * time.Second
+)
+
+// scraper reads metrics over connections that it keeps. Answers are not compressed,
+// which would cost the server more than it saves on loopback.
+type scraper struct{ client http.Client }
+
+func newScraper(timeout time.Duration) *scraper {
+	return &scraper{http.Client{Timeout: timeout, Transport: &http.Transport{DisableCompression: true}}}
+}
+
+func (s *scraper) close() { s.client.CloseIdleConnections() }
+
+// scrape reads those metrics of some servers, all at once, whose name keep wants.
+func (s *scraper) scrape(ctx context.Context, addrs []string, keep func(name string) bool) scrapes {
+	all := make(scrapes, len(addrs))
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		wg.Go(func() { all[i] = s.one(ctx, addr, keep) })
+	}
+	wg.Wait()
+	return all
+}
+
+func (s *scraper) one(ctx context.Context, addr string, keep func(string) bool) counterSet {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
+	if err != nil {
+		return nil
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil
+	}
+	m := counterSet{}
+	if err := m.read(io.LimitReader(resp.Body, maxMetrics), keep); err != nil {
+		return nil
+	}
+	return m
+}
+
+// scrape reads Firetower's own metrics of some servers, for a phase's edge. One that
+// does not answer is left out: the account of a run does not depend on it.
+func scrape(ctx context.Context, addrs []string) scrapes {
+	s := newScraper(scrapeTimeout)
+	defer s.close()
+	return s.scrape(ctx, addrs, ownMetric)
+}
+
+// ownMetric tells Firetower's metrics from those of the runtime.
+func ownMetric(name string) bool { return strings.HasPrefix(name, "firetower_") }
+
+// read takes the samples whose name keep wants from the Prometheus text format.
+func (m counterSet) read(r io.Reader, keep func(name string) bool) error {
 	scan := bufio.NewScanner(r)
 	scan.Buffer(nil, 1<<20)
 	for scan.Scan() {
 		line := scan.Text()
-		if !strings.HasPrefix(line, "firetower_") {
+		end := strings.IndexAny(line, "{ #")
+		if end <= 0 || !keep(line[:end]) {
 			continue
 		}
 		// A label's value may hold spaces; the sample's value follows the last brace.
 		cut := strings.LastIndexByte(line, '}') + 1
 		if cut == 0 {
-			cut = strings.IndexByte(line, ' ')
-		}
-		if cut <= 0 || cut >= len(line) {
-			continue
+			cut = end
 		}
 		f := strings.Fields(line[cut:])
 		if len(f) == 0 {
@@ -66,6 +112,7 @@ func (m counterSet) read(r io.Reader) {
 			m[line[:cut]] += v
 		}
 	}
+	return scan.Err()
 }
 
 // grown is how much the counters with a name grew, by the value of one label;

@@ -49,6 +49,7 @@ type account struct {
 	reconnectRefused map[string]int64
 	down             int64
 	slow             slowLedger
+	churn            *churnLedger // nil without churn
 	load             Load
 	failure          error // the first thing that must not happen, such as a histogram that cannot be packed
 
@@ -86,6 +87,7 @@ type published struct {
 	received, bytes                         atomic.Int64
 	duplicated, reordered, corrupt, foreign atomic.Int64
 	reconnected, disconnected               atomic.Int64
+	changes, changesRefused, churnReceived  atomic.Int64
 	lastReconnect                           atomic.Int64 // CLOCK_MONOTONIC; 0 is never
 
 	mu     sync.Mutex // guards the following
@@ -98,7 +100,7 @@ func newAccount(config *Config, first, conns int) *account {
 	a := &account{
 		config: config, first: first, conns: conns, healthy: healthy,
 		dialect: dialectOf(config), sessions: make([]session, conns),
-		topics:  make([][]byte, plan.Count),
+		topics:  make([][]byte, plan.Count+config.Churn.Topics),
 		streams: make([]stream, healthy*plan.PerConn*config.Publishers),
 		probed:  make([]bool, healthy*plan.PerConn),
 		ledger:  make([]connLedger, healthy),
@@ -109,6 +111,9 @@ func newAccount(config *Config, first, conns int) *account {
 		slow:      slowLedger{closed: make(map[string]int64)},
 	}
 	a.published.closed = make(map[string]int64)
+	if config.Churn.Topics > 0 {
+		a.churn = newChurnLedger(config, config.FirstIndex+first, healthy)
+	}
 	for i := range a.topics {
 		a.topics[i] = a.dialect.mark(plan.Name(i))
 	}
@@ -146,9 +151,15 @@ func (a *account) message(conn int, envelope, data []byte, wire int, now int64) 
 	if uint64(s.Topic) < uint64(plan.Count) {
 		slot = plan.Slot(global, int(s.Topic))
 	}
-	if s.Run != a.config.RunID || slot < 0 || int(s.Publisher) >= a.config.Publishers || s.Phase >= MaxPhases ||
-		s.Sequence == 0 || len(envelope) > 0 && !bytes.Contains(envelope, a.topics[s.Topic]) {
-		a.phase(a.newest).foreign++
+	if s.Run != a.config.RunID || slot < 0 && !a.churns(s.Topic) || int(s.Publisher) >= a.config.Publishers ||
+		s.Phase >= MaxPhases || s.Sequence == 0 || len(envelope) > 0 && !bytes.Contains(envelope, a.topics[s.Topic]) {
+		a.foreign()
+		return
+	}
+	if slot < 0 {
+		if !a.churn.message(conn, &s, now) {
+			a.foreign()
+		}
 		return
 	}
 	phase := Phase(s.Phase)
@@ -211,6 +222,11 @@ func (a *account) message(conn int, envelope, data []byte, wire int, now int64) 
 	}
 }
 
+// churns says that connections come to a topic and leave it.
+func (a *account) churns(topic uint32) bool {
+	return uint64(topic) >= uint64(a.config.Topics.Count) && uint64(topic) < uint64(len(a.topics))
+}
+
 // corrupt counts a frame that is neither a message nor anything that the protocol knows.
 func (a *account) corrupt() { a.phase(a.newest).corrupt++ }
 
@@ -258,6 +274,11 @@ func (a *account) publish() {
 	a.published.reordered.Store(reordered)
 	a.published.corrupt.Store(corrupt)
 	a.published.foreign.Store(foreign)
+	if a.churn != nil {
+		a.published.changes.Store(a.churn.changes)
+		a.published.changesRefused.Store(a.churn.refused)
+		a.published.churnReceived.Store(a.churn.received)
+	}
 }
 
 // addTo adds the published figures to a snapshot.
@@ -274,6 +295,9 @@ func (p *published) addTo(c *Counters) {
 	c.Foreign += p.foreign.Load()
 	c.Reconnected += p.reconnected.Load()
 	c.Disconnected += p.disconnected.Load()
+	c.ChurnChanges += p.changes.Load()
+	c.ChurnRefused += p.changesRefused.Load()
+	c.ChurnReceived += p.churnReceived.Load()
 	c.LastReconnectNS = max(c.LastReconnectNS, p.lastReconnect.Load())
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -303,6 +327,9 @@ func (a *account) ended(conn int, code string, now int64) {
 	a.published.mu.Unlock()
 	if conn < a.healthy {
 		a.published.disconnected.Add(1)
+		if a.churn != nil {
+			a.churn.lost(conn, now)
+		}
 		return
 	}
 	a.slow.closed[code]++
@@ -311,9 +338,19 @@ func (a *account) ended(conn int, code string, now int64) {
 	}
 }
 
-// returned counts a healthy connection that had ended and is subscribed again.
-func (a *account) returned(lostAt, now int64) {
-	a.reconnect.Record(now - lostAt)
+// subscribed counts a connection that has got there, for the first time, or again when it has been lost.
+func (a *account) subscribed(conn int, back *comeback, now int64) {
+	if a.churn != nil && conn < a.healthy {
+		a.churn.opened(conn, now)
+	}
+	if back == nil {
+		a.published.subscribed.Add(1)
+		if conn >= a.healthy {
+			a.slow.subscribed++
+		}
+		return
+	}
+	a.reconnect.Record(now - back.lostAt)
 	a.published.reconnected.Add(1)
 	a.published.disconnected.Add(-1)
 	a.published.lastReconnect.Store(now)

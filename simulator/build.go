@@ -16,7 +16,7 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 		Engine: config.Engine, Connections: config.Connections, RowStride: 1,
 		Refused: make(map[string]int64), Closed: make(map[string]int64),
 		Connect: latency.NewRecorder(), Subscribe: latency.NewRecorder(),
-		Reconnect: latency.NewRecorder(), ReconnectRefused: make(map[string]int64),
+		Reconnect: latency.NewRecorder(), Join: latency.NewRecorder(), ReconnectRefused: make(map[string]int64),
 		Spread: Spread{MeanLatency: latency.NewRecorder()},
 	}
 	if config.Healthy() < config.Connections {
@@ -30,6 +30,7 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 	if err != nil {
 		return nil, err
 	}
+	times := churnTimes(config, sent)
 	told := make([]Phase, 0, len(expected))
 	for phase := range expected {
 		told = append(told, phase)
@@ -53,6 +54,16 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 		addCounts(r.Refused, a.refused)
 		addCounts(r.ReconnectRefused, a.reconnectRefused)
 		r.Down += a.down
+		if a.churn != nil {
+			if r.Churn == nil {
+				r.Churn = new(ChurnReport)
+			}
+			account := a.churn.report(times, told)
+			r.Churn.add(&account)
+			if err := r.Join.Merge(a.churn.join); err != nil {
+				return nil, err
+			}
+		}
 		if err := r.Reconnect.Merge(a.reconnect); err != nil {
 			return nil, err
 		}
@@ -108,16 +119,33 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 func expectations(config Config, sent []TopicSent) (map[Phase][]uint64, error) {
 	expected := make(map[Phase][]uint64)
 	for _, s := range sent {
-		if int64(s.Topic) >= int64(config.Topics.Count) || int(s.Publisher) >= config.Publishers || s.Phase >= MaxPhases ||
+		if int64(s.Topic) >= int64(config.Topics.Count+config.Churn.Topics) || int(s.Publisher) >= config.Publishers || s.Phase >= MaxPhases ||
 			s.First < 1 || s.Count > math.MaxInt32 {
 			return nil, fmt.Errorf("simulator: sent %+v is outside the plan", s)
 		}
 		if expected[s.Phase] == nil {
 			expected[s.Phase] = make([]uint64, config.Topics.Count)
 		}
+		if int(s.Topic) >= config.Topics.Count {
+			if uint64(len(s.Times)) != s.Count || !slices.IsSorted(s.Times) {
+				return nil, fmt.Errorf("simulator: topic %d churns: %d messages need as many times, in order", s.Topic, s.Count)
+			}
+			continue
+		}
 		expected[s.Phase][s.Topic] += s.Count
 	}
 	return expected, nil
+}
+
+// churnTimes are the times of the messages on each churning topic.
+func churnTimes(config Config, sent []TopicSent) map[uint32][][]int64 {
+	times := make(map[uint32][][]int64)
+	for _, s := range sent {
+		if int(s.Topic) >= config.Topics.Count {
+			times[s.Topic] = append(times[s.Topic], s.Times)
+		}
+	}
+	return times
 }
 
 // innocentSubscribers counts, for each topic, the healthy connections of this fleet that are innocent; none are without
@@ -153,7 +181,7 @@ func firstMessage(accounts []*account) int64 {
 func buildRows(counted *rowTable, sent []TopicSent, subscribers []int, limit int) (uint64, []MessageRow) {
 	var total uint64
 	for _, s := range sent {
-		if hasRows(s.Phase) {
+		if hasRows(s.Phase) && int(s.Topic) < len(subscribers) {
 			total += s.Count
 		}
 	}
@@ -163,7 +191,7 @@ func buildRows(counted *rowTable, sent []TopicSent, subscribers []int, limit int
 	}
 	rows := make([]MessageRow, 0, total/stride)
 	for _, s := range sent {
-		if !hasRows(s.Phase) {
+		if !hasRows(s.Phase) || int(s.Topic) >= len(subscribers) {
 			continue
 		}
 		for seq := s.First; seq < s.First+s.Count; seq++ {

@@ -84,6 +84,8 @@ type Config struct {
 	Slow []SlowSpec `json:"slow"`
 	// Reconnect says what a healthy connection does when it ends. Default: nothing.
 	Reconnect ReconnectPlan `json:"reconnect"`
+	// Churn asks for topics that connections come to and leave. Default none.
+	Churn ChurnPlan `json:"churn"`
 	// Victim is the index in URLs of the server that a fault is going to happen to. Connections whose own server is
 	// another are innocent of it: see [PhaseReport.Innocent]. -1 blames nobody. Default -1 in DefaultConfig.
 	Victim int `json:"victim"`
@@ -116,6 +118,7 @@ func DefaultConfig() Config {
 		Shards: 1, Topics: TopicPlan{Count: 1, PerConn: 1, Prefix: "loadtest-"}, Publishers: 1,
 		ConnectRate: 2000, HandshakesInFlight: 256, HandshakeTimeout: 30 * time.Second,
 		Reconnect: ReconnectPlan{After: 100 * time.Millisecond, Most: 5 * time.Second, Jitter: 0.5}, Victim: -1,
+		Churn:    ChurnPlan{Grace: time.Second},
 		MaxFrame: 1 << 20, MessageDeadline: 10 * time.Second, MaxRows: 1 << 16,
 		Engine: defaultEngine, Rest: 250 * time.Microsecond, Batch: 128, ReadBuffer: 256 << 10, Intervals: true,
 	}
@@ -201,7 +204,7 @@ func (c Config) Validate() error {
 	if c.Victim < -1 || c.Victim >= max(len(c.URLs), 1) {
 		bad("victim: must be -1 or an index in urls (%d of them), got %d", len(c.URLs), c.Victim)
 	}
-	problems = append(problems, c.Topics.validate(), c.Reconnect.validate())
+	problems = append(problems, c.Topics.validate(), c.Reconnect.validate(), c.Churn.validate(&c))
 	return errors.Join(problems...)
 }
 

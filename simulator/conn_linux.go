@@ -353,6 +353,9 @@ func (s *shard) sayGoodbye() {
 		}
 	}
 	goodbye := s.masks.appendClose(nil, closeNormal)
+	if s.account.churn != nil {
+		s.account.churn.stop(s.clock.Now())
+	}
 	s.timers, s.dial.again, s.dial.attempts, s.dial.inFlight = nil, nil, nil, 0
 	for index := range s.conns {
 		c := &s.conns[index]

@@ -11,7 +11,7 @@ type Counters struct {
 	Refused int64 `json:"refused"`
 	// Probed is as [Fleet.Probed].
 	Probed int64 `json:"probed"`
-	// Received is the number of messages, each arrival counted, and Bytes their size on the wire.
+	// Received is the number of messages on the topics of the plan, each arrival counted, and Bytes their size on the wire.
 	Received int64 `json:"received"`
 	Bytes    int64 `json:"bytes"`
 	// Duplicated, Reordered, Corrupt and Foreign are sums over all phases, as in [PhaseReport].
@@ -24,6 +24,11 @@ type Counters struct {
 	Reconnected     int64 `json:"reconnected"`
 	LastReconnectNS int64 `json:"last_reconnect_ns"`
 	Disconnected    int64 `json:"disconnected"`
+	// ChurnChanges and ChurnRefused are as in [ChurnReport]; ChurnReceived is what arrived of churning topics, which is
+	// not in Received.
+	ChurnChanges  int64 `json:"churn_changes"`
+	ChurnRefused  int64 `json:"churn_refused"`
+	ChurnReceived int64 `json:"churn_received"`
 	// Closed is how many connections have ended after they had subscribed, by close code, slow ones included.
 	Closed map[string]int64 `json:"closed,omitempty"`
 }

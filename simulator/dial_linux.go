@@ -84,6 +84,7 @@ func (s *shard) continueDialing(now int64) {
 // settle notes that a connection's first attempt has come to its end.
 func (s *shard) settle() {
 	if s.dial.unsettled--; s.dial.unsettled == 0 {
+		s.pace.start = s.clock.Now()
 		close(s.settled)
 	}
 }
@@ -195,7 +196,7 @@ func (s *shard) upgraded(index int, data []byte, now int64) []byte {
 	}
 	c.handshake.asked = now
 	c.state = connSubscribing
-	s.scratch = s.masks.appendFrame(s.scratch[:0], s.account.dialect.opcode(), s.account.opening(index))
+	s.scratch = s.masks.appendFrame(s.scratch[:0], s.account.dialect.opcode(), s.account.opening(index, now))
 	s.send(index, s.scratch)
 	if s.account.dialect.replies(s.config) == 0 && c.state == connSubscribing {
 		s.subscribed(index, now)
@@ -209,17 +210,15 @@ func (s *shard) subscribed(index int, now int64) {
 	c.handshake = nil
 	c.state = connReceiving
 	s.dial.inFlight--
+	s.account.subscribed(index, c.back, now)
 	if c.back != nil {
-		s.account.returned(c.back.lostAt, now)
 		c.back = nil
 		return
 	}
-	s.account.published.subscribed.Add(1)
 	s.settle()
 	if index < s.account.healthy {
 		return
 	}
-	s.account.slow.subscribed++
 	c.state = connIgnoring
 	s.listenFor(index, unix.EPOLLRDHUP|unix.EPOLLET)
 }

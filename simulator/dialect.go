@@ -65,8 +65,11 @@ type session struct {
 
 // opening is the first message of a connection: it forgets what an earlier one with its index had left. conn counts
 // within the shard.
-func (a *account) opening(conn int) []byte {
+func (a *account) opening(conn int, now int64) []byte {
 	a.sessions[conn] = session{awaiting: int32(a.dialect.replies(a.config))}
+	if a.churn != nil && conn < a.healthy { // in no dialect but Firetower's
+		return subscribeRequest(a.config, a.config.FirstIndex+a.first+conn, a.churn.open(conn, now))
+	}
 	return a.dialect.request(a.config, a.config.FirstIndex+a.first+conn)
 }
 

@@ -39,7 +39,9 @@ type goroutineEngine struct {
 }
 
 type goroutineShard struct {
-	mu      sync.Mutex // guards account
+	conns []*goroutineConn
+
+	mu      sync.Mutex // guards account; who holds it may take a connection's, and not the other way round
 	account *account
 }
 
@@ -52,11 +54,12 @@ func newGoroutineEngine(config *Config, clk *clock.Clock) *goroutineEngine {
 		shard := &goroutineShard{account: newAccount(config, first, conns)}
 		e.shards = append(e.shards, shard)
 		for i := range conns {
-			e.conns = append(e.conns, &goroutineConn{
+			shard.conns = append(shard.conns, &goroutineConn{
 				engine: e, shard: shard, index: i, global: config.FirstIndex + first + i,
 				slow: slowSpec(config, first+i), release: make(chan struct{}),
 			})
 		}
+		e.conns = append(e.conns, shard.conns...)
 	})
 	return e
 }
@@ -160,6 +163,7 @@ func (e *goroutineEngine) connect(ctx context.Context) error {
 	if e.ctx.Err() != nil {
 		return ErrStopped
 	}
+	e.startChurn()
 	return refusedError(e.config, e.shards)
 }
 
@@ -220,6 +224,13 @@ func (e *goroutineEngine) finish(ctx context.Context) ([]*account, error) {
 		return nil, ErrStopped
 	}
 	e.hangUp()
+	for _, s := range e.shards {
+		s.mu.Lock()
+		if s.account.churn != nil {
+			s.account.churn.stop(e.clock.Now())
+		}
+		s.mu.Unlock()
+	}
 	for _, c := range e.conns {
 		if !c.bye() && c.slow == nil {
 			c.shard.mu.Lock()

@@ -1,6 +1,12 @@
 package simulator
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"firetower/simulator/stamp"
+)
 
 // What tests look at from outside.
 
@@ -114,7 +120,7 @@ func (a Account) Frame(conn int, payload []byte, now int64) {
 }
 
 // Opening is the first message of a connection.
-func (a Account) Opening(conn int) []byte { return a.a.opening(conn) }
+func (a Account) Opening(conn int) []byte { return a.a.opening(conn, 0) }
 
 // Deliver counts one message, and says what it means to its connection and how many pings want an answer.
 func (a Account) Deliver(conn int, payload []byte, now int64) (verdict string, pings int) {
@@ -150,3 +156,47 @@ func (t *Timers) Set(at int64, conn int) { t.t.set(at, conn) }
 
 // Due takes one out.
 func (t *Timers) Due(now int64) (int, bool) { return t.t.due(now) }
+
+// ChurnLedger is the ledger of churn of one shard that has all connections of a configuration.
+type ChurnLedger struct{ l *churnLedger }
+
+// NewChurnLedger returns the ledger of an account of its own.
+func NewChurnLedger(config *Config) ChurnLedger {
+	return ChurnLedger{newAccount(config, 0, config.Connections).churn}
+}
+
+// Open begins a connection's first visit; Opened is the answer to it.
+func (l ChurnLedger) Open(conn int, now int64) string { return l.l.open(conn, now) }
+
+// Opened answers it.
+func (l ChurnLedger) Opened(conn int, now int64) { l.l.opened(conn, now) }
+
+// Change makes the k-th change.
+func (l ChurnLedger) Change(k uint64, now int64, ready func(int) bool) (conn int, leave, join []byte, ok bool) {
+	return l.l.change(k, now, ready)
+}
+
+// Replied takes an answer.
+func (l ChurnLedger) Replied(conn int, id string, granted bool, now int64) bool {
+	return l.l.replied(conn, id, granted, now)
+}
+
+// Lost ends a connection.
+func (l ChurnLedger) Lost(conn int, now int64) { l.l.lost(conn, now) }
+
+// Stop ends all visits.
+func (l ChurnLedger) Stop(now int64) { l.l.stop(now) }
+
+// Message counts an arrival.
+func (l ChurnLedger) Message(conn int, s stamp.Stamp, now int64) bool {
+	return l.l.message(conn, &s, now)
+}
+
+// Report balances the ledger.
+func (l ChurnLedger) Report(sent []TopicSent) ChurnReport {
+	told := make(map[Phase]bool)
+	for _, s := range sent {
+		told[s.Phase] = true
+	}
+	return l.l.report(churnTimes(*l.l.config, sent), slices.Sorted(maps.Keys(told)))
+}

@@ -7,19 +7,20 @@ import (
 	"firetower/simulator/stamp"
 )
 
-// subscribeID is the id of the one request that a simulated client makes.
+// subscribeID is the id of the first request of a simulated client; any others are those of churn.
 const subscribeID = "simulator-subscribe"
 
 // heartbeatText is the v0 protocol's own keep-alive.
 const heartbeatText = "heartbeat"
 
 // subscribeRequest is the text frame that subscribes a connection, whose index counts over the whole run, to all of
-// its topics. v0 gets no id, since it would answer nothing.
-func subscribeRequest(config *Config, conn int) []byte {
-	names := make([]string, config.Topics.PerConn)
+// its topics, and to further ones. v0 gets no id, since it would answer nothing.
+func subscribeRequest(config *Config, conn int, further ...string) []byte {
+	names := make([]string, config.Topics.PerConn, config.Topics.PerConn+len(further))
 	for k := range names {
 		names[k] = config.Topics.Name(config.Topics.Topic(conn, k))
 	}
+	names = append(names, further...)
 	request := `{"type":"subscribe","topic":"` + strings.Join(names, ",") + `"`
 	if config.Subprotocol == SubprotocolV1 {
 		request += `,"id":"` + subscribeID + `"`
@@ -69,19 +70,25 @@ func (a *account) frame(conn int, payload []byte, wire int, now int64) (v verdic
 	case "subscribe":
 		a.unattributed.Replies++
 		if r.ID != subscribeID {
+			a.churned(conn, &r, now)
 			return verdictNone, ""
 		}
 		if !r.OK {
 			return verdictRefused, "subscribe refused " + firstOf(r.Code, "without a code")
 		}
-		for _, topic := range r.Topics {
-			if !topic.OK {
-				return verdictRefused, "topic refused " + firstOf(topic.Code, "without a code")
-			}
+		if code, ok := r.granted(); !ok {
+			return verdictRefused, "topic refused " + firstOf(code, "without a code")
 		}
 		return verdictSubscribed, ""
+	case "unSubscribe":
+		a.unattributed.Replies++
+		a.churned(conn, &r, now)
+		return verdictNone, ""
 	case "error":
 		a.unattributed.Errors++
+		if a.churned(conn, &r, now) {
+			return verdictNone, ""
+		}
 		return verdictRefused, "server error " + firstOf(r.Code, "without a code")
 	case "publish": // a push, and not one of ours
 		a.foreign()
@@ -90,6 +97,25 @@ func (a *account) frame(conn int, payload []byte, wire int, now int64) (v verdic
 		a.corrupt()
 		return verdictNone, ""
 	}
+}
+
+// granted says whether all topics of a reply were, or else the code of the first that was not.
+func (r *reply) granted() (code string, ok bool) {
+	for _, topic := range r.Topics {
+		if !topic.OK {
+			return topic.Code, false
+		}
+	}
+	return "", r.OK
+}
+
+// churned takes a reply to a request of churn. It says whether it was one.
+func (a *account) churned(conn int, r *reply, now int64) bool {
+	if a.churn == nil || conn >= a.healthy {
+		return false
+	}
+	_, granted := r.granted()
+	return a.churn.replied(conn, r.ID, granted, now)
 }
 
 func firstOf(a, b string) string {

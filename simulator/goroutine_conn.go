@@ -82,7 +82,7 @@ func (c *goroutineConn) session(back *comeback, settled func()) *comeback {
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
 	switch {
-	case !saidBye:
+	case !saidBye || reset:
 		c.shard.account.ended(c.index, code, now)
 		if c.engine.config.Reconnect.Enabled && c.slow == nil {
 			return &comeback{lostAt: now, attempt: 1}
@@ -163,7 +163,7 @@ func (c *goroutineConn) open(back *comeback) (reason string) {
 		c.shard.mu.Unlock()
 	}
 	c.shard.mu.Lock()
-	request := c.shard.account.opening(c.index)
+	request := c.shard.account.opening(c.index, answered)
 	c.shard.mu.Unlock()
 	if err := ws.WriteMessage(int(c.shard.account.dialect.opcode()), request); err != nil {
 		ws.Close()
@@ -196,14 +196,7 @@ func (c *goroutineConn) markSubscribed(back *comeback) {
 	c.mu.Unlock()
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
-	if back != nil {
-		c.shard.account.returned(back.lostAt, c.engine.clock.Now())
-		return
-	}
-	c.shard.account.published.subscribed.Add(1)
-	if c.slow != nil {
-		c.shard.account.slow.subscribed++
-	}
+	c.shard.account.subscribed(c.index, back, c.engine.clock.Now())
 }
 
 // messageBuffers are shared by all connections of the process: a buffer is held from a message's first byte to its
@@ -297,7 +290,7 @@ func (c *goroutineConn) bye() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.saidBye {
-		return c.subscribed
+		return c.subscribed && !c.reset
 	}
 	c.saidBye = true
 	close(c.release)
@@ -309,7 +302,7 @@ func (c *goroutineConn) bye() bool {
 		message := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 		_ = c.ws.WriteControl(websocket.CloseMessage, message, time.Now().Add(time.Second))
 	}
-	return c.subscribed
+	return c.subscribed && !c.reset
 }
 
 // crash ends the connection with RST. It says whether there was one.

@@ -19,7 +19,7 @@ func Merge(parts ...*Report) (*Report, error) {
 	whole := &Report{
 		Engine: parts[0].Engine, RowStride: 1, Refused: make(map[string]int64), Closed: make(map[string]int64),
 		Connect: latency.NewRecorder(), Subscribe: latency.NewRecorder(),
-		Reconnect: latency.NewRecorder(), ReconnectRefused: make(map[string]int64),
+		Reconnect: latency.NewRecorder(), Join: latency.NewRecorder(), ReconnectRefused: make(map[string]int64),
 		Spread: Spread{MeanLatency: latency.NewRecorder()},
 	}
 	ledgers := make([]*PhaseReport, MaxPhases)
@@ -63,7 +63,7 @@ func (r *Report) mergePart(part *Report, ledgers []*PhaseReport) error {
 	r.Spread.Incomplete += part.Spread.Incomplete
 	merges := []error{
 		mergeInto(r.Connect, part.Connect), mergeInto(r.Subscribe, part.Subscribe),
-		mergeInto(r.Reconnect, part.Reconnect), mergeInto(r.Spread.MeanLatency, part.Spread.MeanLatency),
+		mergeInto(r.Reconnect, part.Reconnect), mergeInto(r.Join, part.Join), mergeInto(r.Spread.MeanLatency, part.Spread.MeanLatency),
 	}
 	for _, p := range part.Phases {
 		if p.Phase >= MaxPhases {
@@ -81,6 +81,12 @@ func (r *Report) mergePart(part *Report, ledgers []*PhaseReport) error {
 		sum.Bytes += p.Bytes
 		sum.LostInnocent += p.LostInnocent
 		merges = append(merges, mergeInto(sum.Intended, p.Intended), mergeInto(sum.Actual, p.Actual), mergeInto(sum.Innocent, p.Innocent))
+	}
+	if part.Churn != nil {
+		if r.Churn == nil {
+			r.Churn = new(ChurnReport)
+		}
+		r.Churn.add(part.Churn)
 	}
 	if slow := part.Slow; slow != nil {
 		if r.Slow == nil {

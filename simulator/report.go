@@ -42,6 +42,9 @@ type TopicSent struct {
 	Phase     Phase  `json:"phase"`
 	First     uint64 `json:"first"`
 	Count     uint64 `json:"count"`
+	// Times are when each was sent (CLOCK_MONOTONIC, as in its stamp), one for each sequence and rising. Messages on
+	// topics that churn need them; others do without.
+	Times []int64 `json:"times,omitempty"`
 }
 
 // Report is what a fleet has to say about a run. Reports of several workers are added by [Merge].
@@ -67,6 +70,10 @@ type Report struct {
 	Reconnect        *latency.Recorder `json:"reconnect"`
 	Reconnects       int64             `json:"reconnects"`
 	ReconnectRefused map[string]int64  `json:"reconnect_refused,omitempty"`
+	// Join is the time from the request of a churning connection to its answer, where that was yes.
+	Join *latency.Recorder `json:"join"`
+	// Churn is the account of the topics that connections came to and left; nil when there are none.
+	Churn *ChurnReport `json:"churn,omitempty"`
 	// LastReconnectNS is when a connection last came back (CLOCK_MONOTONIC), 0 if none did. With a Down of 0 that is
 	// when the fleet last became whole.
 	LastReconnectNS int64 `json:"last_reconnect_ns"`

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type shard struct {
 
 	dial    dialState
 	timers  timers
+	pace    churnPace
 	tasks   []*task // under way
 	closing int     // connections whose server still has to answer our close frame
 	endBy   int64   // when to stop waiting for those; 0 before finish
@@ -68,6 +70,7 @@ func newShard(config *Config, clk *clock.Clock, index, first, conns int) (*shard
 		conns: make([]conn, conns), epoll: -1, wake: -1,
 		settled: make(chan struct{}), finished: make(chan struct{}), ended: make(chan struct{}),
 	}
+	s.pace = newChurnPace(config, s.account.healthy)
 	s.dial = newDialState(config, index, conns)
 	for i := range s.conns {
 		s.conns[i].fd = -1
@@ -200,12 +203,18 @@ func (s *shard) timeout() int {
 		return 0
 	case s.dial.active(), s.endBy != 0:
 		return 1
-	case len(s.timers) > 0:
-		wait := s.timers[0].at - s.clock.Now()
-		return int(min(max(wait+millisecond-1, 0)/millisecond, 1000))
-	default:
+	}
+	next := int64(math.MaxInt64)
+	if len(s.timers) > 0 {
+		next = s.timers[0].at
+	}
+	if s.pace.running() {
+		next = min(next, s.pace.next())
+	}
+	if next == math.MaxInt64 {
 		return -1
 	}
+	return int(min(max(next-s.clock.Now()+millisecond-1, 0)/millisecond, 1000))
 }
 
 const millisecond = int64(time.Millisecond)
@@ -227,6 +236,9 @@ func (s *shard) duties() (done bool) {
 	if len(s.timers) > 0 && s.endBy == 0 {
 		s.ring(s.clock.Now())
 	}
+	if s.pace.running() && s.endBy == 0 {
+		s.churn(s.clock.Now())
+	}
 	if s.dial.active() {
 		s.continueDialing(s.clock.Now())
 	}
@@ -243,6 +255,24 @@ func (s *shard) duties() (done bool) {
 	}
 	s.abandon()
 	return true
+}
+
+// churn makes the changes that are due.
+func (s *shard) churn(now int64) {
+	ready := func(conn int) bool { return s.conns[conn].state == connReceiving }
+	for s.pace.next() <= now {
+		s.pace.made++
+		conn, leave, join, ok := s.account.churn.change(s.pace.made, now, ready)
+		if !ok {
+			continue
+		}
+		s.scratch = s.scratch[:0]
+		if leave != nil {
+			s.scratch = s.masks.appendFrame(s.scratch, opText, leave)
+		}
+		s.scratch = s.masks.appendFrame(s.scratch, opText, join)
+		s.send(conn, s.scratch)
+	}
 }
 
 // ring wakes the connections whose time has come.

@@ -28,6 +28,8 @@ type stub struct {
 	server   *http.Server
 	addr     string
 	upgrader websocket.Upgrader
+	// change answers the requests of churn, which without it are errors of the client.
+	change func(c *stubConn, kind, id, topic string)
 	// mute makes the stub deaf once a client has subscribed, until it is closed.
 	mute chan struct{}
 
@@ -142,7 +144,15 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		var request struct{ Type, Topic, ID string }
-		if err := json.Unmarshal(frame, &request); err != nil || request.Type != "subscribe" {
+		if err := json.Unmarshal(frame, &request); err != nil {
+			s.t.Errorf("client sent %q", frame)
+			return
+		}
+		if s.change != nil && (strings.HasPrefix(request.ID, "leave-") || strings.HasPrefix(request.ID, "join-")) {
+			s.change(c, request.Type, request.ID, request.Topic)
+			continue
+		}
+		if request.Type != "subscribe" {
 			s.t.Errorf("client sent %q", frame)
 			return
 		}

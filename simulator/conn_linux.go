@@ -216,7 +216,8 @@ func (s *shard) frame(index int, f wsFrame, n int, now int64) {
 func (s *shard) message(index int, payload []byte, wire int, now int64) {
 	c := &s.conns[index]
 	v, reason := s.account.dialect.frame(s.account, index, payload, wire, now)
-	for range s.account.takePings() {
+	pings := s.account.takePings()
+	for ; pings > 0 && c.state != connLeaving; pings-- { // after a close frame no other may follow
 		s.scratch = s.masks.appendFrame(s.scratch[:0], s.account.dialect.opcode(), s.account.dialect.pong())
 		s.send(index, s.scratch)
 	}

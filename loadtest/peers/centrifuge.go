@@ -10,8 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// batchDelay is the write delay of the variant that collects messages before it writes.
-const batchDelay = 20 * time.Millisecond
+// batchDelay is the write delay of the variant that collects messages before it writes: that of the documentation's
+// examples.
+const batchDelay = 100 * time.Millisecond
 
 // backendToken is what a connection says to be let to publish. On a loopback port that nobody knows it keeps mistakes
 // out, not people.
@@ -22,6 +23,9 @@ type centrifugePeer struct {
 	*web
 	node *centrifuge.Node
 }
+
+// maxPublish bounds a command, in bytes: a message of a load test has at most 1 MiB.
+const maxPublish = 1<<20 + 1<<10
 
 // stopTimeout bounds how long a node takes leave of its clients.
 const stopTimeout = 5 * time.Second
@@ -43,7 +47,13 @@ func startCentrifuge(ctx context.Context, address string, log *slog.Logger, dela
 		if e.Token == backendToken {
 			user = backendToken
 		}
-		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: user}, WriteDelay: delay}, nil
+		reply := centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: user}}
+		if delay > 0 && user == "" {
+			// A timer instead of a goroutine for each writer, and frames as long as they come: with the default of 16
+			// messages a frame, a client could not be sent more than 160 a second.
+			reply.WriteDelay, reply.WriteWithTimer, reply.MaxMessagesInFrame = delay, true, -1
+		}
+		return reply, nil
 	})
 	node.OnConnect(func(client *centrifuge.Client) {
 		client.OnSubscribe(func(_ centrifuge.SubscribeEvent, reply centrifuge.SubscribeCallback) {
@@ -62,6 +72,8 @@ func startCentrifuge(ctx context.Context, address string, log *slog.Logger, dela
 	}
 	handler := centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
 		CheckOrigin: func(*http.Request) bool { return true },
+		// The default of 64 KiB is for what clients send. A backend publishes here too.
+		MessageSizeLimit: maxPublish,
 	})
 	p := &centrifugePeer{node: node}
 	if p.web, err = serveWeb(ctx, address, handler); err != nil {

@@ -404,6 +404,9 @@ func (r *run) configuration() reports.Configuration {
 		Scenario: text, ScenarioHash: hex.EncodeToString(hash[:]), Overrides: r.o.Overrides,
 		Gateway: r.o.Plan.GatewayTOML, Manager: r.o.Plan.ManagerTOML,
 	}
+	if r.system != nil {
+		c.Server = r.system.peer.Version
+	}
 	if plan, err := json.Marshal(r.o.Plan); err == nil {
 		c.Plan = plan
 	}

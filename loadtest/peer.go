@@ -71,11 +71,16 @@ func spokenBy(plans []*Plan) string {
 	return strings.Join(all, ", ")
 }
 
+// maxJoined bounds a frame of a server that joins all that waits for a client, in bytes:
+// the most that nats-server lets wait, and a message.
+const maxJoined = 65 << 20
+
 // speak lets a fleet speak to the target.
 func (p *Plan) speak(c *simulator.Config) {
 	c.Dialect = p.Target.dialect()
 	if p.Target.Peer() {
 		c.Subprotocol = ""
+		c.MaxFrame = max(c.MaxFrame, maxJoined)
 	}
 }
 

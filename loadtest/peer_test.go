@@ -56,6 +56,9 @@ func TestPeerRuns(t *testing.T) {
 			if r.Target != string(tt.target) || r.Subprotocol != tt.spoken || r.Server.RSSBytesPerConnection == nil || r.Server.RSSEmpty == 0 {
 				t.Errorf("target %s speaks %s, server %+v", r.Target, r.Subprotocol, r.Server)
 			}
+			if !strings.HasPrefix(r.Configuration.Server, string(tt.target)+" v") {
+				t.Errorf("the server is %q", r.Configuration.Server)
+			}
 			if tt.acked && r.PublishAck.Count != r.Messages {
 				t.Errorf("%d acknowledgements of %d messages", r.PublishAck.Count, r.Messages)
 			}

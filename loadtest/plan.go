@@ -179,7 +179,11 @@ func (p *Plan) fits() error {
 	var problems []error
 	m := p.Machine
 	if m.OpenFiles > 0 && uint64(p.DescriptorsServer) > m.OpenFiles {
-		problems = append(problems, fmt.Errorf("topology.gateways: a server process needs %d descriptors, the hard limit is %d: use more gateways or raise the limit (ulimit -Hn)", p.DescriptorsServer, m.OpenFiles))
+		what := "topology.gateways: a server process needs %d descriptors, the hard limit is %d: use more gateways or raise the limit (ulimit -Hn)"
+		if p.Target.Alone() {
+			what = "connections: " + string(p.Target) + " is one process and needs %d descriptors, the hard limit is %d: use fewer connections or raise the limit (ulimit -Hn)"
+		}
+		problems = append(problems, fmt.Errorf(what, p.DescriptorsServer, m.OpenFiles))
 	}
 	if m.OpenFiles > 0 && uint64(p.DescriptorsWorker) > m.OpenFiles {
 		problems = append(problems, fmt.Errorf("topology.workers: a worker needs %d descriptors, the hard limit is %d: use more workers", p.DescriptorsWorker, m.OpenFiles))

@@ -109,6 +109,9 @@ func (r *Result) environmentFacts() []fact {
 		{"open files", commas(int64(min(e.OpenFiles, 1<<62))) + " for a process"},
 		{"go", fmt.Sprintf("%s, GOMAXPROCS %d, GOGC %s, GOMEMLIMIT %s", e.GoVersion, e.GOMAXPROCS, e.GOGC, e.GOMEMLIMIT)},
 	}
+	if r.Configuration.Server != "" {
+		facts = append(facts, fact{"server", r.Configuration.Server})
+	}
 	if e.Commit != "" {
 		commit := e.Commit
 		if e.Modified {

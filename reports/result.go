@@ -554,6 +554,9 @@ type Configuration struct {
 	// Gateway and Manager are the servers' resolved configurations, as TOML.
 	Gateway string `json:"gateway_toml,omitempty"`
 	Manager string `json:"manager_toml,omitempty"`
+	// Server is the name and version of the server that was loaded, when it is one of
+	// others: "nats v2.15.2".
+	Server string `json:"server,omitempty"`
 	// Plan is the arithmetic that was printed before the start.
 	Plan json.RawMessage `json:"plan"`
 }

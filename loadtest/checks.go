@@ -18,6 +18,8 @@ const (
 	schedShare     = 0.10
 	skewLimit      = 50 * time.Microsecond
 	gcLimit        = 0.01
+	stallLimit     = 0.02 // of the measured phase: above it the run is degraded
+	stallMost      = 0.2  // above it, it is invalid
 	boxLimit       = 0.95
 	stealLimit     = 0.02
 	readerLimit    = 5.5 // us of CPU per message received, at 10,000 clients
@@ -47,7 +49,7 @@ func selfCheck(e evidence) ([]reports.Check, reports.Verdict, []string) {
 	if r.Loop == "open" {
 		checks = append(checks, e.lag())
 	}
-	checks = append(checks, e.sched(), e.gc(), e.clock(), e.box(), e.reader(), e.backlog(), e.steal(), e.kernel(), e.listen(), e.pressure(), e.budgetCheck())
+	checks = append(checks, e.sched(), e.stalls(), e.gc(), e.clock(), e.box(), e.reader(), e.backlog(), e.steal(), e.kernel(), e.listen(), e.pressure(), e.budgetCheck())
 	verdict := reports.Valid
 	var reasons []string
 	for _, c := range checks {
@@ -175,6 +177,24 @@ func (e evidence) sched() reports.Check {
 	limit := max(schedFloor, share(e.p99(), schedShare))
 	c.Status, c.Value, c.Limit = when(worst > limit, reports.CheckDegraded), show(worst), "at most "+show(limit)
 	return c
+}
+
+// stalls is about workers that stood still: what arrived meanwhile was read late, and
+// looks as if the server had sent it late.
+func (e evidence) stalls() reports.Check {
+	share, longest := 0.0, time.Duration(0)
+	for _, l := range e.loads {
+		share, longest = max(share, l.StallShare), max(longest, l.StallMax)
+	}
+	status := when(share > stallLimit, reports.CheckDegraded)
+	if share > stallMost {
+		status = reports.CheckInvalid
+	}
+	return reports.Check{
+		Name: "worker standstill", Status: status,
+		Value: fmt.Sprintf("%.1f %% of the time, longest %s", share*100, show(longest)), Limit: fmt.Sprintf("at most %.0f %%", stallLimit*100),
+		Note: fmt.Sprintf("time in which a worker as a whole woke up more than %s late: stopped, starved or throttled", show(hiccupFloor)),
+	}
 }
 
 func (e evidence) gc() reports.Check {

@@ -28,8 +28,15 @@ type started struct {
 // begin starts a run that would measure for a minute, and waits until a phase begins.
 func begin(t *testing.T, phase string) *started {
 	t.Helper()
+	return beginWith(t, phase, "--duration", "60s")
+}
+
+// beginWith starts a run with some flags, and waits until a phase begins.
+func beginWith(t *testing.T, phase string, flags ...string) *started {
+	t.Helper()
 	s := &started{root: t.TempDir(), mark: newMarker()}
-	s.cmd = exec.CommandContext(t.Context(), binary, "loadtest", "run", "smoke", "--conns", "50", "--duration", "60s", "--out", s.root)
+	args := append([]string{"loadtest", "run", "smoke", "--conns", "50", "--out", s.root}, flags...)
+	s.cmd = exec.CommandContext(t.Context(), binary, args...)
 	s.cmd.Env = append(os.Environ(), markerVariable+"="+s.mark)
 	s.cmd.Stdout = &s.stdout
 	// A terminal's Ctrl-C goes to the whole foreground group; so does a test's.

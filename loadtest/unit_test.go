@@ -327,6 +327,8 @@ func TestSelfCheckTurnsTheVerdict(t *testing.T) {
 		{"a closed loop has no lag", func(r *reports.Result) { r.Loop, r.PublishLag = "closed", reports.Distribution{} }, nil, reports.Valid, ""},
 		{"worker waits for a core", nil, func(e *loadtest.Evidence) { e.Loads[0] = loadtest.WorkerLoad(5*time.Millisecond, 0) }, reports.Degraded, "worker scheduler delay p99"},
 		{"worker collects garbage", nil, func(e *loadtest.Evidence) { e.Loads[0] = loadtest.WorkerLoad(0, 0.2) }, reports.Degraded, "worker garbage collection"},
+		{"worker stood still", nil, func(e *loadtest.Evidence) { e.Loads[0].StallShare = 0.05 }, reports.Degraded, "worker standstill"},
+		{"worker hardly ran", nil, func(e *loadtest.Evidence) { e.Loads[0].StallShare = 0.5 }, reports.Invalid, "worker standstill"},
 		{"clocks apart", nil, func(e *loadtest.Evidence) { e.Skew = time.Millisecond }, reports.Invalid, "clock skew between processes"},
 		{"machine full", nil, func(e *loadtest.Evidence) { e.BusyShare = 0.99 }, reports.Degraded, "machine busy"},
 		{"host takes the CPU", nil, func(e *loadtest.Evidence) { e.StealShare = 0.1 }, reports.Degraded, "steal"},

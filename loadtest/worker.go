@@ -68,6 +68,10 @@ type workerLoad struct {
 	GCMax time.Duration `json:"gc_max_ns"`
 	// GCShare is the collector's share of the CPU time that the worker used.
 	GCShare float64 `json:"gc_share"`
+	// StallShare is the share of time in which the whole process stood still, StallMax the
+	// longest such time.
+	StallShare float64       `json:"stall_share"`
+	StallMax   time.Duration `json:"stall_max_ns"`
 }
 
 const (
@@ -138,8 +142,9 @@ type worker struct {
 	mu  sync.Mutex // guards the following
 	out *bufio.Writer
 
-	fleet *simulator.Fleet
-	base  runtimeSample
+	fleet   *simulator.Fleet
+	base    runtimeSample
+	hiccups hiccups
 }
 
 // say writes one line. An error means that the coordinator is gone; the end of
@@ -164,6 +169,7 @@ func (w *worker) handle(ctx context.Context, wg *sync.WaitGroup, r request) {
 	case opMark:
 		now := sampleRuntime()
 		load := now.since(w.base)
+		load.StallShare, load.StallMax = w.hiccups.read(w.clock.Now())
 		w.base = now
 		w.say(reply{Op: r.Op, Load: &load})
 	default:
@@ -221,6 +227,7 @@ func (w *worker) start(ctx context.Context, wg *sync.WaitGroup, c *simulator.Con
 		}
 	})
 	wg.Go(func() { w.tick(ctx) })
+	wg.Go(func() { w.hiccups.run(ctx, w.clock) })
 	return nil
 }
 

@@ -26,7 +26,9 @@ import (
 type nursery struct {
 	dir  string // for the children's logs
 	exec string // this binary
-	env  []string
+	// servers is the build that managers and gateways are started from, empty for this one.
+	servers string
+	env     []string
 
 	work chan func()
 	done chan struct{}
@@ -77,8 +79,12 @@ func newNursery(dir, executable string, environ []string) *nursery {
 	return n
 }
 
-// start starts this binary with the given arguments.
+// start starts this binary with the given arguments, or for a manager or gateway the
+// build that the target names.
 func (n *nursery) start(role, name string, wantStdin bool, args ...string) (*child, error) {
+	if n.servers != "" && (role == "manager" || role == "gateway") {
+		return n.startOf(n.servers, role, name, wantStdin, args...)
+	}
 	return n.startOf(n.exec, role, name, wantStdin, args...)
 }
 

@@ -28,7 +28,7 @@ func readEnvironment(o Options, pressureBefore string) reports.Environment {
 		CgroupCPU: orNone(cgroup("cpu.max")), CgroupMem: orNone(cgroup("memory.max")),
 		OpenFiles: o.Plan.Machine.OpenFiles, GoVersion: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0),
 		GOGC: orNone(os.Getenv("GOGC")), GOMEMLIMIT: orNone(os.Getenv("GOMEMLIMIT")),
-		Commit: o.Build.Commit, Modified: o.Build.Modified, Binary: hashFile(o.Executable), Sysctl: map[string]string{},
+		Commit: o.Build.Commit, Modified: o.Build.Modified, Binary: hashFile(o.Executable), Server: o.servers, Sysctl: map[string]string{},
 		PressureBefore: orNone(pressureBefore),
 	}
 	e.Hostname, _ = os.Hostname() // a name that cannot be read stays empty

@@ -21,6 +21,7 @@ import (
 const (
 	ExitOK          = 0
 	ExitError       = 1
+	ExitRegression  = 97
 	ExitInvalid     = 98
 	ExitThreshold   = 99
 	ExitInterrupted = 105

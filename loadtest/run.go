@@ -46,6 +46,8 @@ type Options struct {
 	// attach is a server that runs already and speaks Firetower's protocols; the
 	// package's tests put a faulty one there. Nil starts the plan's target.
 	attach *attached
+	// servers is the build of the target firetower@PATH.
+	servers *reports.ServerBuild
 }
 
 // attached is where a server listens that the run did not start.
@@ -75,12 +77,19 @@ func Run(ctx context.Context, o Options) (*reports.Result, string, error) {
 	if o.Name == "" {
 		o.Name = o.Plan.Scenario.Name
 		if o.Plan.Target != Firetower {
-			o.Name += "-" + string(o.Plan.Target)
+			o.Name += "-" + reports.ShortTarget(string(o.Plan.Target))
 		}
 	}
 	dir, err := reports.CreateFolder(o.Root, o.Name, time.Now())
 	if err != nil {
 		return nil, "", err
+	}
+	if path, ok := o.Plan.Target.Build(); ok {
+		build, err := ReadBuild(ctx, path, o.Environ)
+		if err != nil {
+			return nil, dir, err
+		}
+		o.servers = &build
 	}
 	r, err := newRun(o, dir)
 	if err != nil {
@@ -161,6 +170,9 @@ func newRun(o Options, dir string) (*run, error) {
 	r := &run{
 		o: o, s: o.Plan.Scenario, dir: dir, clock: c, runID: binary.BigEndian.Uint64(id[:]),
 		nursery: newNursery(logs, o.Executable, o.Environ),
+	}
+	if o.servers != nil {
+		r.nursery.servers = o.servers.Path
 	}
 	r.pressure, _, _ = strings.Cut(readText("/proc/pressure/cpu"), "\n")
 	r.begin = c.Now()

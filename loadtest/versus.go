@@ -19,6 +19,8 @@ type VersusOptions struct {
 	Plans []*Plan
 	// Repeat is how often each target runs.
 	Repeat int
+	// Gate makes a first target that does worse than another one exit with ExitRegression.
+	Gate bool
 	// Before is called before each run, After with its result.
 	Before func(n, of int, plan *Plan) Progress
 	After  func(result *reports.Result, dir string)
@@ -61,7 +63,7 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 		p := *plan
 		p.Scenario.Seed += uint64(i / len(o.Plans))
 		plan = &p
-		run.Plan, run.Root, run.Name, run.KeepLatest = plan, dir, string(plan.Target), true
+		run.Plan, run.Root, run.Name, run.KeepLatest = plan, dir, reports.ShortTarget(string(plan.Target)), true
 		if o.Before != nil {
 			run.Progress = o.Before(i+1, len(order), plan)
 		}
@@ -82,6 +84,9 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 	v.Ended = time.Now()
 	v.Fill(results)
 	v.ExitCode = versusExit(v, results)
+	if o.Gate && v.ExitCode == ExitOK && len(v.Worse()) > 0 {
+		v.ExitCode = ExitRegression
+	}
 	return v, dir, errors.Join(failed, reports.WriteVersus(dir, v), reports.PointLatest(root, dir))
 }
 

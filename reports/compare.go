@@ -65,6 +65,8 @@ type Side struct {
 	// Runs count; Excluded ones are invalid, and stand in no figure.
 	Runs     []string   `json:"runs"`
 	Excluded []Excluded `json:"excluded,omitempty"`
+	// Within is how solid a single run's p99 is by itself, null of several runs.
+	Within *WithinRun `json:"within_run,omitempty"`
 }
 
 // Excluded is a run that does not count.
@@ -264,7 +266,7 @@ type counted struct {
 }
 
 func side(set Set) (Side, counted) {
-	s := Side{Label: set.Label, Runs: []string{}}
+	s := Side{Label: set.Label, Runs: []string{}, Within: set.Within}
 	var c counted
 	for i, r := range set.Runs {
 		if r.Verdict == Invalid {

@@ -55,6 +55,11 @@ func (c *Comparison) reasons() []string {
 		}
 	}
 	out = append(out, c.Notes...)
+	for _, s := range []Side{c.Base, c.New} {
+		if s.Within != nil {
+			out = append(out, s.Label+": "+s.Within.String())
+		}
+	}
 	if len(c.Base.Runs) == 1 || len(c.New.Runs) == 1 {
 		out = append(out, "A single run of a side tells no change from noise: starts of one build often differ by 10 %.")
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"firetower/reports"
 	"firetower/reports/stats"
@@ -121,6 +122,13 @@ func TestGoldenComparison(t *testing.T) {
 		t.Errorf("%d lines:\n%s", lines, text)
 	}
 	golden(t, "compare.golden", []byte(text))
+	for range 20 {
+		c.Notes = append(c.Notes, "a note")
+	}
+	if text := reports.NewComparisons(c).Summary("dir"); strings.Count(text, "\n") != 25 || !strings.Contains(text, "notes more") || !strings.Contains(text, "memory per idle") {
+		t.Errorf("%d lines:\n%s", strings.Count(text, "\n"), text)
+	}
+	c.Notes = nil
 	d := reports.NewComparisons(c)
 	page, err := d.HTML()
 	if err != nil {
@@ -160,6 +168,51 @@ func TestCompareOfSingleRunsSaysThatItKnowsNothingOfNoise(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("lacks %q:\n%s", want, text)
 		}
+	}
+}
+
+// A single run tells at least how much of its p99 hangs on some of its seconds.
+func TestWithinRun(t *testing.T) {
+	t.Parallel()
+	r, dir := sample(t), t.TempDir()
+	var intervals []reports.Interval
+	for s := range 30 {
+		h := latency.NewRecorder()
+		for i := range int64(200) {
+			h.Record((10 + int64(s%3)) * (1_000_000 + 10_000*i))
+		}
+		at := r.Started.Add(time.Duration(s) * time.Second)
+		intervals = append(intervals,
+			reports.Interval{Tag: "measure.delivery", From: at, To: at.Add(time.Second), Recorder: h},
+			reports.Interval{Tag: "warmup.delivery", From: at, To: at.Add(time.Second), Recorder: r.Histograms["delivery"]})
+	}
+	if err := reports.Write(dir, r, intervals); err != nil {
+		t.Fatal(err)
+	}
+	s, err := reports.ReadSet(dir)
+	if err != nil || s.Within == nil {
+		t.Fatalf("%+v (%v)", s.Within, err)
+	}
+	if w := s.Within; w.Seconds != 30 || w.Low > w.P99 || w.High < w.P99 || w.P99 < 33 || w.P99 > 36 {
+		t.Errorf("%+v", w)
+	}
+	if _, text := compared(t, s, setOf(t, "b", 5), false); !strings.Contains(text, "within this run alone, by blocks of 5 of its 30 seconds") {
+		t.Errorf("%s", text)
+	}
+	if err := reports.Write(dir, r, intervals[:10]); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := reports.Within(dir); w != nil || err != nil {
+		t.Errorf("five seconds gave %+v (%v)", w, err)
+	}
+	if w, err := reports.Within(t.TempDir()); w != nil || err != nil {
+		t.Errorf("no log gave %+v (%v)", w, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, reports.LogFile), []byte("Tag=measure.delivery,1.0,1.0,1.0,HIST!!\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := reports.Within(dir); err == nil {
+		t.Errorf("a broken log gave %+v", w)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"firetower/reports/stats"
@@ -175,6 +176,11 @@ func (c *Comparison) warnings() []string {
 	for _, n := range c.Notes {
 		add("%s", n)
 	}
+	for _, s := range []Side{c.Base, c.New} {
+		if s.Within != nil {
+			add("%s: %s", s.Label, s.Within)
+		}
+	}
 	if len(c.Base.Runs) == 1 || len(c.New.Runs) == 1 {
 		add("A single run of a side tells no change from noise: starts of one build often differ by 10 %%.")
 	}
@@ -194,15 +200,25 @@ func (c *Comparison) lines() []string {
 		}
 		out = append(out, clip(fmt.Sprintf("  %-5s%s: %s", s.name, strings.TrimSpace(s.side.Label+" "+s.side.Commit), runs), lineWidth))
 	}
-	out = append(out, c.warnings()...)
+	notes := c.warnings()
 	for i, d := range c.Differences {
 		if i == 2 && len(c.Differences) > 3 {
-			out = append(out, fmt.Sprintf("  differs in %d more", len(c.Differences)-i))
+			notes = append(notes, fmt.Sprintf("  differs in %d more", len(c.Differences)-i))
 			break
 		}
-		out = append(out, clip("  differs in "+d, lineWidth))
+		notes = append(notes, clip("  differs in "+d, lineWidth))
 	}
-	out = append(out, "", fmt.Sprintf("  %-27s%10s%10s%8s%25s%7s  %s", "", "base", "new", "ratio", "interval", "p", "verdict"))
+	table := c.table()
+	// What a terminal has no room for stands in the page.
+	if room := summaryLines - 1 - len(out) - len(table); len(notes) > room {
+		notes = append(notes[:room-1], fmt.Sprintf("  and %d notes more, see the page of --out", len(notes)-room+1))
+	}
+	return slices.Concat(out, notes, table)
+}
+
+// table is the figures, and how the verdicts came about.
+func (c *Comparison) table() []string {
+	out := []string{"", fmt.Sprintf("  %-27s%10s%10s%8s%25s%7s  %s", "", "base", "new", "ratio", "interval", "p", "verdict")}
 	for _, f := range c.Figures {
 		if !f.Primary && !shownBeside[f.Metric] {
 			continue

@@ -19,6 +19,8 @@ type Set struct {
 	// block by block.
 	Source string
 	Blocks []int
+	// Within is how solid the p99 of a single run is by itself, nil of several.
+	Within *WithinRun
 }
 
 // ErrNoTarget says that a comparison of targets has no such target.
@@ -60,7 +62,13 @@ func readSet(path string) (Set, error) {
 		if err != nil {
 			return Set{}, err
 		}
-		return Set{Label: ShortTarget(r.Target), Runs: []*Result{r}}, nil
+		s := Set{Label: ShortTarget(r.Target), Runs: []*Result{r}}
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			if s.Within, err = Within(dir); err != nil {
+				return Set{}, err
+			}
+		}
+		return s, nil
 	}
 	v, err := ReadVersus(dir)
 	if err != nil {

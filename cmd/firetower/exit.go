@@ -32,7 +32,7 @@ const exitCodesText = `Exit codes:
        loadtest: the run is valid or degraded, and held every threshold
     1  an error while running
     2  a wrong argument, flag, configuration or scenario
-   97  report compare: the new run is worse
+   97  report compare, loadtest run --gate: a primary figure is worse
    98  loadtest: the run is invalid, its figures mean nothing
    99  loadtest: the run is valid or degraded, and missed a threshold
   105  interrupted by a signal before the work was done, or by a second signal

@@ -13,7 +13,7 @@ import (
 func newLoadtestRunCommand(g *globalState) *cobra.Command {
 	o := &loadtestSettings{g: g}
 	out, repeat := "", 0
-	noProgress, asJSON := false, false
+	noProgress, asJSON, gate := false, false, false
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO",
 		Short: "Run a scenario and report",
@@ -28,7 +28,9 @@ second ends it at once.
 
 With --vs the target and each server named there run in turn on the same work, in
 an order drawn from the seed, as often as --repeat says, and a table of ratios
-follows.
+follows; with three runs of each or more, verdicts as of 'firetower report compare'.
+A target firetower@PATH is another build of Firetower: its servers are started from
+PATH, everything else from this binary.
 
 ` + exitCodesText,
 		Args: scenarioArgument,
@@ -43,6 +45,9 @@ follows.
 			}
 			if repeat < 1 || repeat > 100 {
 				return usagef("--repeat: must be 1 to 100, got %d", repeat)
+			}
+			if gate && len(targets) == 1 {
+				return usagef("--gate: needs --vs, with what the target must not do worse than")
 			}
 			plans, err := o.planned(s, targets)
 			if err != nil {
@@ -64,7 +69,7 @@ follows.
 				Executable: executable, Peers: peers, Environ: g.environ, Root: out, Overrides: overrides,
 				Build: loadtest.Build{Commit: build.Commit, Modified: build.Modified},
 			}
-			r := runner{g: g, options: options, noProgress: noProgress, asJSON: asJSON}
+			r := runner{g: g, options: options, noProgress: noProgress, asJSON: asJSON, gate: gate}
 			if len(plans) == 1 && repeat == 1 {
 				return r.one(cmd, plans[0])
 			}
@@ -74,6 +79,7 @@ follows.
 	o.flags(cmd)
 	cmd.Flags().StringVarP(&out, "out", "o", filepath.Join("reports", "runs"), "`FOLDER` that gets a folder for the run")
 	cmd.Flags().IntVarP(&repeat, "repeat", "n", 1, "how often each target runs")
+	cmd.Flags().BoolVar(&gate, "gate", false, "exit with code 97 when the target does worse than one of --vs in a primary figure")
 	cmd.Flags().BoolVar(&noProgress, "quiet", false, "show no progress")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result document instead of its summary")
 	return cmd
@@ -84,6 +90,7 @@ type runner struct {
 	g                  *globalState
 	options            loadtest.Options
 	noProgress, asJSON bool
+	gate               bool
 }
 
 // one is a single run.
@@ -127,7 +134,7 @@ func (r runner) versus(cmd *cobra.Command, plans []*loadtest.Plan, repeat int) e
 		fmt.Fprint(r.g.stderr, plans[0])
 	}
 	v, dir, err := loadtest.RunVersus(cmd.Context(), loadtest.VersusOptions{
-		Options: r.options, Plans: plans, Repeat: repeat,
+		Options: r.options, Plans: plans, Repeat: repeat, Gate: r.gate,
 		Before: func(n, of int, plan *loadtest.Plan) loadtest.Progress {
 			if !r.noProgress {
 				fmt.Fprintf(r.g.stderr, "run %d of %d: %s on %s\n", n, of, plan.Scenario.Name, plan.Target)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -80,7 +81,7 @@ func (o *loadtestSettings) fromEnvironment(set func(origin, key, value string) e
 func (o *loadtestSettings) flags(cmd *cobra.Command) {
 	o.scenarioFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.target, "target", string(loadtest.Firetower), "what to load: firetower, one of the reference servers floor, floor-joined, classic, or one of other people's servers centrifuge, centrifuge-batch, nats, gws")
+	f.StringVar(&o.target, "target", string(loadtest.Firetower), "what to load: firetower, firetower@PATH for another build of it, one of the reference servers floor, floor-joined, classic, or one of other people's servers centrifuge, centrifuge-batch, nats, gws")
 	f.StringSliceVar(&o.versus, "vs", nil, "run these as well, in turn with the target on the same work, and compare: `floor,classic,centrifuge`")
 	f.StringVar(&o.peers, "peers", "", "the `BINARY` of other people's servers that 'make peers' builds; default is "+loadtest.PeersVariable+", then peers beside this binary")
 	_ = cmd.RegisterFlagCompletionFunc("vs", targetNames)
@@ -274,8 +275,12 @@ func (o *loadtestSettings) targets() ([]loadtest.Target, error) {
 	var out []loadtest.Target
 	for _, name := range append([]string{o.target}, o.versus...) {
 		t := loadtest.Target(strings.TrimSpace(name))
-		if !slices.Contains(loadtest.Targets(), t) {
-			return nil, usagef("no target %q; there are %v", name, loadtest.Targets())
+		if path, ok := t.Build(); ok {
+			if _, err := loadtest.ReadBuild(context.Background(), path, o.g.environ); err != nil {
+				return nil, withHint(&usageError{err}, "firetower@PATH names another build: go build -o /tmp/old ./cmd/firetower, and --vs firetower@/tmp/old")
+			}
+		} else if !slices.Contains(loadtest.Targets(), t) {
+			return nil, usagef("no target %q; there are %v, and firetower@PATH for another build", name, loadtest.Targets())
 		}
 		if slices.Contains(out, t) {
 			return nil, usagef("target %s is named twice", t)

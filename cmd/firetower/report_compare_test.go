@@ -98,3 +98,25 @@ func TestReportCompareWritesItsDocument(t *testing.T) {
 		}
 	}
 }
+
+func TestLoadtestRefusesBuildsAndGates(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"a build that is not there", []string{"--vs", "firetower@/nowhere/old"}, "not a build of firetower"},
+		{"a program that is no build", []string{"--target", "firetower@/bin/false"}, "go build -o /tmp/old ./cmd/firetower"},
+		{"a gate without another target", []string{"--gate"}, "--gate: needs --vs"},
+		{"an unknown target", []string{"--vs", "flor"}, "firetower@PATH for another build"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			code, _, stderr := cli(t, append([]string{"loadtest", "run", "smoke", "--out", t.TempDir()}, tt.args...)...)
+			if code != exitUsage || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d: %s", code, stderr)
+			}
+		})
+	}
+}

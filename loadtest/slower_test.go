@@ -1,0 +1,145 @@
+//go:build slow && linux
+
+package loadtest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"firetower/loadtest"
+	"firetower/reports"
+	"firetower/reports/stats"
+	"firetower/scenarios"
+)
+
+// A build that is slower by a known share, to prove that a comparison finds it. The
+// tests build it by an overlay (go help build), so that no switch for it stands in
+// the product:
+//
+//	FIRETOWER_SLOWER=/tmp/slower go test -tags slow -count=1 -run TestSlowerBuild ./loadtest
+//	go test -tags slow -count=1 -timeout 15m -v -run TestSlowerBuildRegresses ./loadtest
+//
+// The first leaves the binary at FIRETOWER_SLOWER; FIRETOWER_SLOWER_SHARE=0.15 says by
+// how much. With it, at a size of one's own:
+//
+//	firetower loadtest run 1k-group --target firetower@/tmp/slower --vs firetower --repeat 10 --gate
+
+// slowerShare is by how much a build is slower when nobody says otherwise.
+const slowerShare = 0.15
+
+// slowed is the gateway's write to a socket with a loop behind it that burns the
+// given share of the time that the write took.
+func slowed(t *testing.T, source string, share float64) string {
+	t.Helper()
+	replace := func(old, with string) {
+		if strings.Count(source, old) != 1 {
+			t.Fatalf("%q stands %d times in the source", old, strings.Count(source, old))
+		}
+		source = strings.Replace(source, old, with, 1)
+	}
+	replace("\n\t\"syscall\"\n", "\n\t\"syscall\"\n\t\"time\"\n")
+	replace("\t\tn, _, errno := syscall.RawSyscall6(", "\t\tbegun := time.Now()\n\t\tn, _, errno := syscall.RawSyscall6(")
+	replace("\t\tcase 0:\n\t\t\treturn int(n), 0\n",
+		fmt.Sprintf("\t\tcase 0:\n\t\t\tfor end := time.Duration(float64(time.Since(begun)) * %g); time.Since(begun) < end; {\n\t\t\t}\n\t\t\treturn int(n), 0\n", 1+share))
+	return source
+}
+
+// buildSlower builds the binary at path.
+func buildSlower(t *testing.T, path string, share float64) {
+	t.Helper()
+	original, err := filepath.Abs(filepath.Join("..", "core", "gateway", "rawsend_linux.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(original)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	changed, overlay := filepath.Join(dir, "rawsend_linux.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(changed, []byte(slowed(t, string(source), share)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlay, "-o", path, "firetower/cmd/firetower")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+}
+
+func TestSlowerBuild(t *testing.T) {
+	path, share := os.Getenv("FIRETOWER_SLOWER"), slowerShare
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "slower")
+	}
+	if text := os.Getenv("FIRETOWER_SLOWER_SHARE"); text != "" {
+		var err error
+		if share, err = strconv.ParseFloat(text, 64); err != nil || share <= 0 {
+			t.Fatalf("FIRETOWER_SLOWER_SHARE: must be above 0, got %q", text)
+		}
+	}
+	buildSlower(t, path, share)
+	slower, err := loadtest.ReadBuild(t.Context(), path, os.Environ())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := loadtest.ReadBuild(t.Context(), binary, os.Environ())
+	if err != nil || ours.Binary == slower.Binary {
+		t.Errorf("the slower build is ours (%v)", err)
+	}
+	t.Logf("%s burns %.0f %% more in every write to a socket", path, 100*share)
+}
+
+// Six runs of each in turn are enough to call the CPU time of a build that was made
+// slower on purpose.
+func TestSlowerBuildRegresses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "slower")
+	// Twice as much: tests share their machine with others.
+	buildSlower(t, path, 2*slowerShare)
+	s := tiny(t, func(s *scenarios.Scenario) {
+		s.Connections, s.Load.Rate = 1000, scenarios.Rate{PerSecond: 20}
+		s.Phases.Warmup, s.Phases.Measure = scenarios.Seconds(1), scenarios.Seconds(5)
+	})
+	o, mark := options(t, plan(t, s, loadtest.Firetower))
+	slower := loadtest.Target("firetower@" + path)
+	v, dir, err := loadtest.RunVersus(t.Context(), loadtest.VersusOptions{
+		Options: o, Plans: []*loadtest.Plan{plan(t, s, slower), plan(t, s, loadtest.Firetower)}, Repeat: 6, Gate: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, mark)
+	t.Log("\n" + v.Summary(dir))
+	if v.ExitCode != loadtest.ExitRegression {
+		t.Errorf("exit code %d", v.ExitCode)
+	}
+	if len(v.Comparisons) != 1 {
+		t.Fatalf("%d comparisons", len(v.Comparisons))
+	}
+	cpu := stats.Inconclusive
+	for _, f := range v.Comparisons[0].Figures {
+		if f.Metric == "server.cpu_us_per_delivery" {
+			cpu = f.Verdict
+		}
+	}
+	if cpu != stats.Regressed {
+		t.Errorf("CPU per delivery: %s", cpu)
+	}
+	for _, run := range v.Runs {
+		if r, err := reports.Read(filepath.Join(dir, run.Folder)); err != nil || r.Failure != "" {
+			t.Errorf("%s: %v", run.Folder, err)
+		}
+	}
+}

@@ -63,3 +63,12 @@ func Heatmap(beats []Beat) (*reports.Heatmap, error) {
 	}
 	return new(run).heatmap(intervals)
 }
+
+// CeilingCheck is the check of a share of the generator's ceiling; 0 is no calibration.
+func CeilingCheck(loop string, share float64, note string) reports.Check {
+	e := evidence{result: &reports.Result{Loop: loop}, calibration: calibration{note: note}}
+	if share > 0 {
+		e.calibration.result = &reports.Calibration{DeliveriesPerSecond: 1000, Share: &share}
+	}
+	return e.ceilingCheck()
+}

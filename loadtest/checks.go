@@ -38,6 +38,8 @@ type evidence struct {
 	cpus    int
 	faults  error // what fleets ended with before their time
 	forgot  int64
+
+	calibration calibration
 }
 
 // selfCheck says whether the figures of a run can be believed.
@@ -49,7 +51,8 @@ func selfCheck(e evidence) ([]reports.Check, reports.Verdict, []string) {
 	if r.Loop == "open" {
 		checks = append(checks, e.lag())
 	}
-	checks = append(checks, e.sched(), e.stalls(), e.gc(), e.clock(), e.box(), e.reader(), e.backlog(), e.steal(), e.kernel(), e.listen(), e.pressure(), e.budgetCheck())
+	checks = append(checks, e.sched(), e.stalls(), e.gc(), e.clock(), e.box(), e.reader(), e.backlog(), e.steal(), e.kernel(), e.listen(), e.pressure(),
+		e.ceilingCheck(), e.budgetCheck())
 	verdict := reports.Valid
 	var reasons []string
 	for _, c := range checks {

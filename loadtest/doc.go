@@ -18,6 +18,7 @@
 //	ledger.go     the account, and which losses a fault explains
 //	checks.go     the self-check and its verdict
 //	outcome.go    the result document; series.go is its columns over time
+//	calibrate.go  the workers against a server that only writes
 //	scrape.go     what servers publish; series_servers.go, over time
 //	budget.go     where the time of a delivery went, by the servers' own stages
 //	heatmap.go    deliveries by time and latency

@@ -97,6 +97,7 @@ func tiny(t *testing.T, changes ...func(*scenarios.Scenario)) scenarios.Scenario
 	s.Name, s.Purpose = "tiny", "a test"
 	s.Connections = 40
 	s.Load.Rate = scenarios.Rate{PerSecond: 50}
+	s.Phases.Calibrate = scenarios.Duration{}
 	s.Phases.Settle = scenarios.Seconds(0.1)
 	s.Phases.Warmup = scenarios.Seconds(0.3)
 	s.Phases.Measure = scenarios.Seconds(1.5)

@@ -73,7 +73,7 @@ func loop(s scenarios.Scenario) string {
 func (r *run) judge(res *reports.Result) {
 	ev := evidence{
 		result: res, from: r.edgeFrom, to: r.edgeTo, connect: r.edgeStart, loads: r.loads, skew: r.skew,
-		cpus: r.o.Plan.Machine.CPUs, faults: r.fleet.faults(),
+		cpus: r.o.Plan.Machine.CPUs, calibration: r.calibration, faults: r.fleet.faults(),
 	}
 	if r.report != nil {
 		ev.forgot = r.report.Forgotten
@@ -156,6 +156,7 @@ func (r *run) fill(res *reports.Result) error {
 		return err
 	}
 	r.fillCost(res)
+	r.fillCalibration(res)
 	res.Budget = budget(res, r.edgeFrom.servers, r.edgeTo.servers)
 	res.Series = r.servers.series(r.begin)
 	res.SkewP99 = skewP99(rep.Spread)

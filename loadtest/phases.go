@@ -13,6 +13,9 @@ import (
 // prepare brings the run to where traffic can begin: everything started, every
 // client subscribed and reached.
 func (r *run) prepare(ctx context.Context) error {
+	if err := r.calibrate(ctx); err != nil {
+		return err
+	}
 	err := r.phase(ctx, "spawn", 0, nil, func() (err error) {
 		if r.system, err = startSystem(ctx, r.nursery, r.o); err != nil {
 			return err

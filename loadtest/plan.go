@@ -170,7 +170,11 @@ func split(n, k int) []int {
 func estimate(s scenarios.Scenario) time.Duration {
 	connect := float64(s.Connections) / s.Connect.Rate.PerSecond
 	const startAndStop = 4 * time.Second
-	return startAndStop + 2*s.Phases.Settle.Duration + time.Duration(connect*float64(time.Second)) +
+	calibrate := s.Phases.Calibrate.Duration
+	if calibrate > 0 {
+		calibrate += 2 * time.Second // its processes and their connections
+	}
+	return startAndStop + calibrate + 2*s.Phases.Settle.Duration + time.Duration(connect*float64(time.Second)) +
 		s.Phases.Warmup.Duration + s.Phases.Measure.Duration + 2*time.Second
 }
 

@@ -141,6 +141,7 @@ type run struct {
 	edgeFrom, edgeTo  edge // the measured phase, drain included
 	loads             []workerLoad
 	skew              time.Duration
+	calibration       calibration
 	faults            []faultRecord
 	acks              sinkAccount
 	report            *simulator.Report

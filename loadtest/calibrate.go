@@ -1,0 +1,271 @@
+package loadtest
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+
+	"firetower/reports"
+	"firetower/scenarios"
+	"firetower/simulator"
+	"firetower/simulator/latency"
+)
+
+// A calibration loads a server that does next to nothing, before the one that is to be
+// measured is started: the reference server floor, which writes each message once to
+// each client, one frame per write, from one thread and without queues. Worker
+// processes of its own hold the run's connections and topics, in firetower.v0, and the
+// run's publisher sends the run's messages: first as fast as they are delivered, which
+// gives the ceiling, then at the planned rate, which gives the generator's own latency.
+// Its processes have ended before the servers start.
+
+const (
+	// calibrationConnections bounds the clients of a calibration; what a worker can do
+	// in a second depends little on how many more there are.
+	calibrationConnections = 10_000
+	// calibrationRate is how fast they connect. The server accepts in one thread.
+	calibrationRate = 8000
+	// underWay is how many deliveries a calibration keeps under way: enough that server
+	// and workers never wait for the publisher, and fewer than make the server join reads.
+	underWay = 2000
+	// The share of its ceiling that a run may use of the generator. Beyond it the
+	// generator's own queueing is in the figures, or all that they show.
+	ceilingShare    = 0.5
+	ceilingShareMax = 0.9
+)
+
+// calibration is what came of one.
+type calibration struct {
+	result *reports.Calibration // nil when there is none
+	// note says why, or on how many connections it stands.
+	note string
+}
+
+// calibrate measures the workers by themselves. Its failure is no failure of the run.
+func (r *run) calibrate(ctx context.Context) error {
+	length := r.s.Phases.Calibrate.Duration
+	switch {
+	case length == 0:
+		r.calibration.note = "phases.calibrate is 0s"
+		return nil
+	case r.s.Load.Mode == scenarios.ModeIdle:
+		r.calibration.note = "nothing is published"
+		return nil
+	case runtime.GOOS != "linux":
+		r.calibration.note = "the server for it exists on Linux only"
+		return nil
+	}
+	total, status := r.elapsed(length, nil)
+	return r.phase(ctx, "calibrate", total, status, func() error {
+		n := newNursery(r.nursery.dir, r.o.Executable, r.nursery.env)
+		defer n.close(stopGrace)
+		var err error
+		r.calibration.result, err = r.calibrateWith(ctx, n, calibrationScenario(r.s), length)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			r.calibration.note = "it failed: " + err.Error()
+			return nil // the run goes on without it, and its check says so
+		}
+		return nil
+	})
+}
+
+// calibrationScenario is the part of a scenario that concerns the workers alone.
+func calibrationScenario(s scenarios.Scenario) scenarios.Scenario {
+	c := s.Clone()
+	c.Connections = min(s.Connections-s.SlowClients(), calibrationConnections)
+	c.Subprotocol = scenarios.V0
+	c.Slow, c.Faults, c.Churn.Topics = nil, nil, 0
+	c.Reconnect.Mode = scenarios.ReconnectNever
+	c.Connect.Rate.PerSecond = max(s.Connect.Rate.PerSecond, calibrationRate)
+	c.Load.Publishers = 1
+	c.Topology.Gateways, c.Topology.Managers = 1, 1
+	return c
+}
+
+func (r *run) calibrateWith(ctx context.Context, n *nursery, s scenarios.Scenario, length time.Duration) (*reports.Calibration, error) {
+	sys := &system{nursery: n, target: Floor}
+	if err := sys.startReference(ctx); err != nil {
+		return nil, err
+	}
+	p := &Plan{Scenario: s, Target: Floor, Workers: split(s.Connections, len(r.o.Plan.Workers))}
+	if s.Connections < r.s.Connections-r.s.SlowClients() {
+		r.calibration.note = fmt.Sprintf("on %d connections", s.Connections)
+	}
+	// The run's own messages are told apart from these by their number.
+	id := r.runID + 1
+	f, err := startWorkers(ctx, n, p, sys.urls, id)
+	if err != nil {
+		return nil, err
+	}
+	each := func(op string) error {
+		return f.each(ctx, func(ctx context.Context, _ int, w *workerHandle) error {
+			_, err := w.call(ctx, request{Op: op})
+			return err
+		})
+	}
+	if err := each(opConnect); err != nil {
+		return nil, err
+	}
+	sinks, err := sys.sinks(ctx, r.clock, p)
+	if err != nil {
+		return nil, err
+	}
+	c := &calibrating{run: r, fleet: f, pub: newPublisher(r.clock, s, id, sinks), s: s}
+	closed := false
+	defer func() {
+		if !closed {
+			_, _ = c.pub.account() // the error that ended the calibration is the one to tell
+		}
+	}()
+	if err := c.ready(ctx); err != nil {
+		return nil, err
+	}
+	if err := each(opFlow); err != nil {
+		return nil, err
+	}
+	out := &reports.Calibration{Seconds: length.Seconds()}
+	open := !s.Closed() && s.Load.Mode != scenarios.ModeCapacity
+	first := length
+	if open {
+		first = length / 2
+	}
+	c.ceiling(ctx, first, out)
+	if open {
+		c.pub.open(ctx, simulator.PhaseMeasure, newSchedule(s, length-first, uint64(simulator.PhaseMeasure)))
+		c.settle(ctx)
+	}
+	closed = true
+	if _, err := c.pub.account(); err != nil {
+		return nil, err
+	}
+	report, err := f.finish(ctx, c.pub.sentRuns())
+	if err != nil {
+		return nil, err
+	}
+	return out, c.latency(report, out)
+}
+
+// calibrating is a calibration under way.
+type calibrating struct {
+	*run
+
+	fleet fleet
+	pub   *publisher
+	s     scenarios.Scenario
+}
+
+// ready publishes probes until every client has seen them.
+func (c *calibrating) ready(ctx context.Context) error {
+	deadline := c.clock.Now() + int64(c.s.Phases.Ready.Duration)
+	all := func() bool { return int(c.fleet.counters().Probed) >= c.fleet.healthy() }
+	for !all() {
+		if err := c.fleet.faults(); err != nil {
+			return err
+		}
+		if c.clock.Now() > deadline {
+			return fmt.Errorf("%d of %d clients saw a probe on each of their topics", c.fleet.counters().Probed, c.fleet.healthy())
+		}
+		if err := c.pub.probe(ctx); err != nil {
+			return err
+		}
+		if err := c.poll(ctx, probeEvery, all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ceiling publishes as fast as what is published is delivered.
+func (c *calibrating) ceiling(ctx context.Context, length time.Duration, out *reports.Calibration) {
+	perMessage := float64(c.s.Connections*c.s.Topics.PerConnection) / float64(c.s.Topics.Count)
+	inflight := max(2, int(math.Ceil(underWay/max(perMessage, 1))))
+	at, received, cpu := c.clock.Now(), c.fleet.received(), c.cpu()
+	c.pub.closed(ctx, simulator.PhaseWarmup, length, inflight, perMessage, c.fleet.received)
+	n, took := c.fleet.received()-received, float64(c.clock.Now()-at)/1e9
+	used := c.cpu() - cpu
+	c.settle(ctx)
+	if took > 0 {
+		out.DeliveriesPerSecond = math.Round(float64(n) / took)
+	}
+	if n > 0 {
+		out.CPUMicrosPerMessage = math.Round(float64(used)/float64(n)) / 1e3
+	}
+}
+
+// cpu is what the workers have used.
+func (c *calibrating) cpu() time.Duration {
+	var sum time.Duration
+	for _, w := range c.fleet {
+		if u, err := readUsage(w.child.pid); err == nil {
+			sum += u.cpu
+		}
+	}
+	return sum
+}
+
+// settle waits until nothing arrives any more.
+func (c *calibrating) settle(ctx context.Context) {
+	last, since := c.fleet.received(), c.clock.Now()
+	// An error says that ctx ended, which the caller sees.
+	_ = c.poll(ctx, 5*time.Second, func() bool {
+		if n := c.fleet.received(); n != last {
+			last, since = n, c.clock.Now()
+		}
+		return c.clock.Now()-since >= int64(50*time.Millisecond)
+	})
+}
+
+// latency puts the generator's own latency at the planned rate into the result.
+func (c *calibrating) latency(report *simulator.Report, out *reports.Calibration) error {
+	var own *latency.Recorder
+	for _, p := range report.Phases {
+		if p.Phase == simulator.PhaseMeasure {
+			own = p.Intended
+		}
+		if p.Lost > 0 {
+			return fmt.Errorf("%d of %d deliveries were lost", p.Lost, p.Expected)
+		}
+	}
+	d := reports.Summarise(own)
+	out.P50, out.P99 = d.P50, d.P99
+	return nil
+}
+
+// ceilingCheck is about the share of the generator's ceiling that the run used.
+func (e evidence) ceilingCheck() reports.Check {
+	c := reports.Check{
+		Name: "share of the generator's ceiling", Status: reports.CheckSkipped, Value: "unknown", Limit: fmt.Sprintf("at most %.0f %%", ceilingShare*100),
+		Note: "deliveries a second against what the workers take from a server that only writes, a frame per write",
+	}
+	if e.calibration.note != "" {
+		c.Note += "; " + e.calibration.note
+	}
+	own := e.calibration.result
+	if own == nil || own.Share == nil {
+		return c
+	}
+	share := *own.Share
+	switch {
+	case e.result.Loop == "closed":
+		c.Status = when(share > ceilingShare, reports.CheckNote) // it is there to go to the limit
+	case share > ceilingShareMax:
+		c.Status = reports.CheckInvalid
+	default:
+		c.Status = when(share > ceilingShare, reports.CheckDegraded)
+	}
+	c.Value = fmt.Sprintf("%.0f %% of %.0f/s", share*100, own.DeliveriesPerSecond)
+	return c
+}
+
+// fillCalibration puts what came of the calibration into the document.
+func (r *run) fillCalibration(res *reports.Result) {
+	res.Calibration = r.calibration.result
+	if own := res.Calibration; own != nil && own.DeliveriesPerSecond > 0 && res.Received > 0 {
+		own.Share = pointer(roundTo(res.DeliveriesPerSecond/own.DeliveriesPerSecond, 4))
+	}
+}

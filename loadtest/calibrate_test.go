@@ -1,0 +1,111 @@
+package loadtest_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"firetower/loadtest"
+	"firetower/reports"
+	"firetower/scenarios"
+)
+
+func checkNamed(t *testing.T, r *reports.Result, name string) reports.Check {
+	t.Helper()
+	at := slices.IndexFunc(r.Checks, func(c reports.Check) bool { return c.Name == name })
+	if at < 0 {
+		t.Fatalf("no check %q among %+v", name, r.Checks)
+	}
+	return r.Checks[at]
+}
+
+// The generator is measured by itself before the servers start, and its processes are
+// gone by then.
+func TestCalibrationComesFirst(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(*scenarios.Scenario)
+		open   bool
+	}{
+		{"open, several topics, two workers", func(s *scenarios.Scenario) {
+			s.Topics = scenarios.Topics{Count: 8, PerConnection: 3}
+			s.Topology.Workers = 2
+		}, true},
+		{"closed", func(s *scenarios.Scenario) { s.Load.Mode, s.Load.Inflight = scenarios.ModeInflight, 8 }, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := tiny(t, tt.change)
+			s.Phases.Calibrate = scenarios.Seconds(0.6)
+			o, mark := options(t, plan(t, s, loadtest.Firetower))
+			atSpawn := map[int]string{}
+			o.Progress = hook{func(name string) {
+				if name == "spawn" {
+					atSpawn = marked(t, mark)
+				}
+			}}
+			r, _ := carryOut(t.Context(), t, o, mark)
+			everythingArrived(t, r)
+			if len(atSpawn) != 0 {
+				t.Errorf("when the servers started these ran: %v", atSpawn)
+			}
+			own := r.Calibration
+			if own == nil || own.DeliveriesPerSecond <= 0 || own.CPUMicrosPerMessage < 0 || own.Share == nil || *own.Share <= 0 || own.Seconds != 0.6 {
+				t.Fatalf("%+v, %+v", own, checkNamed(t, r, "share of the generator's ceiling"))
+			}
+			if tt.open != (own.P50 != nil) {
+				t.Errorf("its own p50 is %v", own.P50)
+			}
+			if c := checkNamed(t, r, "share of the generator's ceiling"); c.Status == reports.CheckSkipped {
+				t.Errorf("%+v", c)
+			}
+			if slices.ContainsFunc(r.Processes, func(p reports.Process) bool { return p.Role == "reference" }) {
+				t.Error("the server of the calibration is among those of the run")
+			}
+		})
+	}
+}
+
+func TestShareOfTheCeilingDecides(t *testing.T) {
+	tests := []struct {
+		name, loop, note string
+		share            float64
+		want             reports.CheckStatus
+	}{
+		{"half of it", "open", "", 0.5, reports.CheckOK},
+		{"more than half", "open", "on 10000 connections", 0.51, reports.CheckDegraded},
+		{"nearly all", "open", "", 0.91, reports.CheckInvalid},
+		{"all in a closed loop", "closed", "", 1.2, reports.CheckNote},
+		{"left out", "open", "phases.calibrate is 0s", 0, reports.CheckSkipped},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := loadtest.CeilingCheck(tt.loop, tt.share, tt.note)
+			if c.Status != tt.want || !strings.Contains(c.Note, tt.note) {
+				t.Errorf("%+v, want %s", c, tt.want)
+			}
+		})
+	}
+}
+
+// An interruption of the calibration ends the run as one of any other phase does.
+func TestInterruptedCalibration(t *testing.T) {
+	t.Parallel()
+	s := tiny(t)
+	s.Phases.Calibrate = scenarios.Seconds(60)
+	o, mark := options(t, plan(t, s, loadtest.Firetower))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.Progress = hook{func(name string) {
+		if name == "calibrate" {
+			cancel()
+		}
+	}}
+	r, _ := carryOut(ctx, t, o, mark)
+	if !r.Interrupted || r.ExitCode != loadtest.ExitInterrupted || r.Failure != "" {
+		t.Errorf("interrupted %v, exit %d, failure %q", r.Interrupted, r.ExitCode, r.Failure)
+	}
+}

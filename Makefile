@@ -15,6 +15,8 @@ BUF_VERSION                := v1.75.0
 PROTOC_GEN_GO_VERSION      := v1.36.12
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
 
+comma := ,
+
 GO        ?= go
 BIN       := $(CURDIR)/.bin
 TMP       := $(CURDIR)/.tmp
@@ -32,6 +34,9 @@ VS        ?=
 REPEAT    ?=
 SEED      ?=
 GRID      ?=
+OBJECTIVE ?=
+LIMIT     ?=
+BUDGET    ?=
 OUT       ?=
 ARGS      ?=
 RUN       ?=
@@ -42,12 +47,15 @@ BENCH     ?= .
 FUZZTIME  ?= 20s
 TESTFLAGS ?=
 
+##@ Build and test
+
 ## help: list the targets
 .PHONY: help
 help:
-	@echo "make TARGET [VARIABLE=value ...]"; echo
-	@sed -n 's/^## \([a-z-]*\): \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-		printf '  %-14s %s\n' "$$name" "$$text"; done
+	@echo "make TARGET [VARIABLE=value ...]"
+	@awk '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^## [a-z-]+: / { name = $$2; sub(":", "", name); text = $$0; sub("^## [a-z-]+: ", "", text); printf "  %-15s %s\n", name, text } \
+		/^##   / { printf "  %-15s %s\n", "", substr($$0, 6) }' $(MAKEFILE_LIST)
 
 ## build: build the one binary, .bin/firetower
 .PHONY: build
@@ -59,15 +67,6 @@ build: need-go
 test: need-go need-cc
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) $(PKG)
-
-# Other people's servers as targets of a load test: a module of its own, whose dependencies
-# are none of Firetower's.
-PEERS := loadtest/peers
-
-## peers: build .bin/peers, other people's servers as targets: centrifuge, centrifuge-batch, nats, gws
-.PHONY: peers
-peers: need-go
-	@$(GO) -C $(PEERS) build -trimpath -o $(BIN)/peers .
 
 ## test-peers: go vet and test other people's servers, and run a small load test against each
 .PHONY: test-peers
@@ -98,6 +97,8 @@ fuzz: need-go
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
 		done; \
 	done
+
+##@ Format, lint, generate
 
 ## fmt: format the Go code with gofumpt
 .PHONY: fmt
@@ -138,44 +139,88 @@ proto-check: tool-buf tool-protoc-gen-go tool-protoc-gen-go-grpc
 		cmp "$$dir/$${file##*/}" "core/topicpb/$${file##*/}" || { echo "run 'make proto'"; exit 1; }; \
 	done
 
-# Load tests. `make` turns any failure into its own exit code 2, so the code of the run is
-# printed; call .bin/firetower itself where a script must tell the codes apart.
-LOADTEST_FLAGS = $(if $(RATE),--rate '$(RATE)') $(if $(DURATION),--duration '$(DURATION)') \
-	$(if $(CONNS),--conns '$(CONNS)') $(if $(VS),--vs '$(VS)') $(if $(REPEAT),--repeat '$(REPEAT)') \
-	$(if $(SEED),--seed '$(SEED)') $(if $(OUT),--out '$(OUT)') $(ARGS)
+# What is made from the tables and types of Go: the JSON Schemas of scenarios and of
+# results, and the example configurations.
+GENERATED_TESTS = TestSchemaIsUpToDate|TestKeysGolden|TestExampleFilesAreWhatTheTablesSay|TestSchemasAreUpToDate
 
-## loadtest: run SCENARIO (RATE= DURATION= CONNS= VS=floor,classic,centrifuge,nats,gws REPEAT= SEED= OUT=)
-.PHONY: loadtest
-loadtest: build $(if $(findstring centrifuge,$(VS) $(ARGS))$(findstring nats,$(VS) $(ARGS))$(findstring gws,$(VS) $(ARGS)),peers)
-	@if [ -z '$(SCENARIO)' ]; then \
-		echo "usage: make loadtest SCENARIO=NAME; the scenarios are:"; $(FIRETOWER) loadtest list; exit 2; fi
-	@code=0; $(FIRETOWER) loadtest run '$(SCENARIO)' $(LOADTEST_FLAGS) || code=$$?; \
-	if [ $$code -ne 0 ]; then echo "firetower loadtest run: exit code $$code" >&2; fi; exit $$code
+## generate: write the JSON Schemas, the example configurations and the Go code of core/topicpb anew
+.PHONY: generate
+generate: proto
+	$(GO) test -count=1 -run '$(GENERATED_TESTS)' ./scenarios ./config ./reports -update
 
-## sweep: run SCENARIO under many settings (GRID='bucket.Num=1,2,4 bucket.ConsumerNum=1,32' REPEAT= SEED= DURATION= OUT= ARGS='--design halving')
-.PHONY: sweep
-sweep: build
-	@if [ -z '$(SCENARIO)' ] || [ -z '$(GRID)' ]; then \
-		echo "usage: make sweep SCENARIO=NAME GRID='KEY=VALUE,VALUE ...'; see firetower sweep --help"; exit 2; fi
-	@code=0; $(FIRETOWER) sweep '$(SCENARIO)' --grid '$(GRID)' $(LOADTEST_FLAGS) || code=$$?; \
-	if [ $$code -ne 0 ]; then echo "firetower sweep: exit code $$code" >&2; fi; exit $$code
+## generate-check: fail when anything that is generated is not what `make generate` writes
+.PHONY: generate-check
+generate-check: proto-check
+	$(GO) test -count=1 -run '$(GENERATED_TESTS)' ./scenarios ./config ./reports
 
-## scenarios: list the scenarios
+##@ Load tests
+
+# `make` turns any failure into its own exit code 2, so the code of the run is printed; call
+# .bin/firetower itself where a script must tell the codes apart.
+OVERRIDES = $(if $(RATE),--rate '$(RATE)') $(if $(DURATION),--duration '$(DURATION)') $(if $(CONNS),--conns '$(CONNS)') \
+	$(if $(SEED),--seed '$(SEED)') $(if $(OUT),--out '$(OUT)')
+
+# $(call firetower,COMMAND,ARGUMENTS)
+firetower = code=0; $(FIRETOWER) $(1) $(2) $(ARGS) || code=$$?; \
+	if [ $$code -ne 0 ]; then echo "firetower $(1): exit code $$code" >&2; fi; exit $$code
+
+# $(call need,VARIABLE,USAGE)
+need = if [ -z '$($(1))' ]; then echo "usage: make $(2)"; exit 2; fi
+
+# Other people's servers are built when a run names one.
+NAMES_PEER = $(foreach peer,centrifuge nats gws,$(findstring $(peer),$(VS) $(ARGS)))
+
+## scenarios: list the scenarios, and what each needs of this machine
 .PHONY: scenarios
 scenarios: build
 	@$(FIRETOWER) loadtest list
 
-## report: show a run's report (RUN=reports/runs/latest)
-.PHONY: report
-report: build
-	@$(FIRETOWER) report show $(RUN)
+## loadtest: run SCENARIO and report (SCENARIO=10k-group)
+##   RATE= DURATION= CONNS= SEED= override it; OUT= gets the run; ARGS='--set load.payload=1KiB'
+##   REPEAT=5 runs it five times; VS=floor,classic,centrifuge,nats,gws has others take turns
+.PHONY: loadtest
+loadtest: build $(if $(strip $(NAMES_PEER)),peers)
+	@if [ -z '$(SCENARIO)' ]; then \
+		echo "usage: make loadtest SCENARIO=NAME; the scenarios are:"; $(FIRETOWER) loadtest list; exit 2; fi
+	@$(call firetower,loadtest run,'$(SCENARIO)' $(OVERRIDES) $(if $(VS),--vs '$(VS)') $(if $(REPEAT),--repeat '$(REPEAT)'))
 
-## compare: judge one set of runs against another, exit code 97 on a regression (BASE= NEW=, or BASE=FOLDER of targets that took turns; OUT=)
+## sweep: run SCENARIO under many settings (GRID='bucket.Num=1,2,4 bucket.ConsumerNum=1,32')
+##   REPEAT= RATE= DURATION= CONNS= SEED= OUT=; ARGS='--design halving', '--resume FOLDER', '--dry-run'
+.PHONY: sweep
+sweep: build
+	@$(call need,SCENARIO,sweep SCENARIO=NAME GRID='KEY=VALUE$(comma)VALUE ...'; see firetower sweep --help)
+	@$(call firetower,sweep,'$(SCENARIO)' $(if $(GRID),--grid '$(GRID)') $(OVERRIDES) $(if $(REPEAT),--repeat '$(REPEAT)'))
+
+## tune: search for the settings that do best under SCENARIO, and write them as a configuration
+##   OBJECTIVE=server.cpu_us_per_delivery LIMIT='delivery.p99<50ms' BUDGET=20m GRID= RATE= CONNS= SEED= OUT=
+.PHONY: tune
+tune: build
+	@$(call need,SCENARIO,tune SCENARIO=NAME; see firetower tune --help)
+	@$(call firetower,tune,'$(SCENARIO)' $(if $(OBJECTIVE),--objective '$(OBJECTIVE)') $(if $(LIMIT),--subject-to '$(LIMIT)') \
+		$(if $(BUDGET),--budget '$(BUDGET)') $(if $(GRID),--grid '$(GRID)') $(OVERRIDES))
+
+## compare: judge one set of runs against another, exit code 97 on a regression (BASE= NEW=)
+##   BASE= alone is a folder of targets that took turns; OUT= gets the page; ARGS='--band 3'
 .PHONY: compare
 compare: build
-	@if [ -z '$(BASE)' ]; then echo "usage: make compare BASE=RUNS [NEW=RUNS] [OUT=FOLDER]; see firetower report compare --help"; exit 2; fi
-	@code=0; $(FIRETOWER) report compare '$(BASE)' $(if $(NEW),'$(NEW)') $(if $(OUT),--out '$(OUT)') $(ARGS) || code=$$?; \
-	if [ $$code -ne 0 ]; then echo "firetower report compare: exit code $$code" >&2; fi; exit $$code
+	@$(call need,BASE,compare BASE=RUNS [NEW=RUNS] [OUT=FOLDER]; see firetower report compare --help)
+	@$(call firetower,report compare,'$(BASE)' $(if $(NEW),'$(NEW)') $(if $(OUT),--out '$(OUT)'))
+
+## report: show what a run, a sweep or a search came to (RUN=reports/runs/latest)
+.PHONY: report
+report: build
+	@$(call firetower,report show,$(RUN))
+
+# Other people's servers as targets of a load test: a module of its own, whose dependencies
+# are none of Firetower's.
+PEERS := loadtest/peers
+
+## peers: build .bin/peers, other people's servers as targets: centrifuge, centrifuge-batch, nats, gws
+.PHONY: peers
+peers: need-go
+	@$(GO) -C $(PEERS) build -trimpath -o $(BIN)/peers .
+
+##@ Machinery
 
 ## clean: remove what was built (tools included); runs and baselines stay
 .PHONY: clean

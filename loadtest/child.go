@@ -260,6 +260,17 @@ func (c *child) signal(sig syscall.Signal) {
 	}
 }
 
+// send sends a signal that does not end the process: its end would be no doing of
+// ours.
+func (c *child) send(sig syscall.Signal) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != nil {
+		return fmt.Errorf("%s (pid %d) has ended: %s", c.name, c.pid, c.state)
+	}
+	return c.cmd.Process.Signal(sig)
+}
+
 // kill ends the process at once and waits until it is reaped.
 func (c *child) kill() {
 	c.signal(syscall.SIGKILL)

@@ -15,6 +15,9 @@ import (
 // Attach makes a run load a server that runs already.
 func Attach(o *Options, url, grpc string) { o.attach = &attached{url: url, grpc: grpc} }
 
+// OnFault calls a function when a fault has been injected.
+func OnFault(o *Options, do func()) { o.onFault = do }
+
 // ParseStat is parseStat.
 var ParseStat = parseStat
 
@@ -76,10 +79,10 @@ func PublisherFates(ctx context.Context, s scenarios.Scenario, length time.Durat
 	}
 	p := newPublisher(c, s, 1, as)
 	p.open(ctx, simulator.PhaseMeasure, newSchedule(s, length, 2))
-	return p.sent.Load(), p.refused.Load(), p.dropped.Load(), p.sentRuns(), p.lags[simulator.PhaseMeasure], nil
+	return p.sent.Load(), p.refused.Load(), p.dropped.Load(), p.runs, p.lags[simulator.PhaseMeasure], nil
 }
 
-// FaultAccount runs faultAccount over messages that are given by their intended
+// FaultAccount works out the aftermath of a fault over messages that are given by their intended
 // times in milliseconds, with how many of subscribers got each; below 0 is refused.
 func FaultAccount(killed, ready, hold, recovery int, subscribers int64, got map[int]int64) (reports.Fault, int64) {
 	at := func(ms int) int64 { return int64(ms+10_000) * int64(time.Millisecond) }
@@ -103,7 +106,11 @@ func FaultAccount(killed, ready, hold, recovery int, subscribers int64, got map[
 		lost += subscribers - n
 	}
 	lives := []streamLife{{opened: at(0), firstAck: at(1), broken: at(killed + 5)}, {opened: at(ready + 10), firstAck: at(ready + 20)}}
-	faults, unexplained := faultAccount([]faultRecord{f}, lives, msgs, rows, 1, lost, at(0))
+	a := aftermath{faults: []faultRecord{f}, lives: lives, messages: msgs, rows: rows, stride: 1, lost: lost, start: at(0), end: f.until}
+	faults, unexplained, err := a.work()
+	if err != nil {
+		panic(err) // there are no intervals here that could not be read
+	}
 	return faults[0], unexplained
 }
 

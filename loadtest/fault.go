@@ -2,50 +2,164 @@ package loadtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"firetower/scenarios"
+	"firetower/simulator"
 	"firetower/simulator/clock"
 )
 
 // faultRecord is what was done to the servers, by clock; 0 is never.
 type faultRecord struct {
-	plan          scenarios.Fault
-	killed, ready int64
-	from, until   int64 // the window in which losses are this fault's
-	err           error
+	plan   scenarios.Fault
+	victim string
+	// killed is when it happened, held when what was done was undone, and ready when the
+	// victim was back.
+	killed, held, ready int64
+	from, until         int64 // the window in which losses are this fault's
+	over                int64 // when messages were no longer stamped as this fault's
+	// duplicated is what the fleets had counted when it happened, and whole when all
+	// clients were connected again, as the workers' ticks tell.
+	duplicated int64
+	whole      int64
+	err        error
 }
 
 // inFlight is how long before a fault a message may have been sent and still be
 // lost to it, on its way through queues.
 const inFlight = time.Second
 
-// inject carries out the faults of a scenario, counted from start, until ctx ends.
-// A victim is brought back also then, or what is still on its way could never
-// arrive; that ends with hard alone.
-func inject(ctx, hard context.Context, c *clock.Clock, start int64, faults []scenarios.Fault, sys *system) []faultRecord {
+// injector does to the servers what a scenario plans.
+type injector struct {
+	clock *clock.Clock
+	sys   *system
+	fleet fleet
+	pub   *publisher
+	seed  uint64
+	done  func() // called when a fault has been injected; nil for nothing
+}
+
+// run carries out the faults, counted from start, until ctx ends. What was done is
+// undone also then, or what is still on its way could never arrive; that ends with
+// hard alone.
+func (in *injector) run(ctx, hard context.Context, start int64, faults []scenarios.Fault) []faultRecord {
 	var done []faultRecord
-	for _, f := range faults {
-		if !sleepCtx(ctx, time.Duration(start+int64(f.At.Duration)-c.Now())) {
+	for i, f := range faults {
+		if !in.sleepUntil(ctx, start+int64(f.At.Duration)) {
 			return done
 		}
-		r := faultRecord{plan: f, killed: c.Now()}
-		r.from = r.killed - int64(inFlight)
-		r.until = r.killed + int64(f.Hold.Duration+f.Recover.Duration)
-		sys.manager.kill()
-		sleepCtx(ctx, f.Hold.Duration)
-		if err := sys.restartManager(hard); err != nil {
-			r.err = fmt.Errorf("fault %s: %w", f.Kind, err)
-		} else {
-			r.ready = c.Now()
+		r := in.one(ctx, hard, f, i)
+		if r.err == nil {
+			in.watch(ctx, &r)
 		}
+		r.over = in.clock.Now()
+		in.stage(simulator.PhaseMeasure, 0)
 		done = append(done, r)
 		if r.err != nil {
 			return done
 		}
 	}
 	return done
+}
+
+// one carries out one fault and undoes it.
+func (in *injector) one(ctx, hard context.Context, f scenarios.Fault, index int) faultRecord {
+	r := faultRecord{plan: f, duplicated: in.fleet.counters().Duplicated}
+	in.stage(simulator.PhaseHold, index)
+	r.killed = in.clock.Now()
+	r.from = r.killed - int64(inFlight)
+	r.until = r.killed + int64(f.Hold.Duration+f.Recover.Duration)
+	undo, err := in.do(hard, f, &r, index)
+	if in.done != nil {
+		in.done()
+	}
+	if err == nil {
+		in.sleepUntil(ctx, r.killed+int64(f.Hold.Duration))
+		err = undo()
+		if f.Kind != scenarios.FaultDisconnect {
+			r.ready = in.clock.Now()
+		}
+	}
+	r.held = in.clock.Now()
+	in.stage(simulator.PhaseRecover, index)
+	if err != nil {
+		r.err = fmt.Errorf("fault %s of %s: %w", f.Kind, r.victim, err)
+	}
+	return r
+}
+
+// do begins a fault, and returns what ends it.
+func (in *injector) do(hard context.Context, f scenarios.Fault, r *faultRecord, index int) (undo func() error, err error) {
+	if f.Kind == scenarios.FaultDisconnect {
+		r.victim = "clients"
+		n, err := in.fleet.disconnect(hard, float64(f.Share), in.seed+uint64(index))
+		r.victim = plural(n, "client")
+		return func() error { return nil }, err
+	}
+	places := in.sys.gateways
+	if f.Kind == scenarios.FaultManagerRestart {
+		places = in.sys.managers
+	}
+	if f.Victim < 0 || f.Victim >= len(places) {
+		return nil, fmt.Errorf("there are %d", len(places))
+	}
+	v := places[f.Victim]
+	r.victim = v.name
+	switch f.Kind {
+	case scenarios.FaultManagerRestart, scenarios.FaultGatewayKill:
+		v.child.kill()
+		return func() error { return in.sys.start(hard, v) }, nil
+	case scenarios.FaultGatewayPause:
+		return func() error { return v.child.send(syscall.SIGCONT) }, v.child.send(syscall.SIGSTOP)
+	case scenarios.FaultLinkBlackhole:
+		v.hold(true)
+		return func() error { v.hold(false); return nil }, nil
+	default:
+		return nil, errors.New("is unknown")
+	}
+}
+
+// hold cuts a gateway off from its manager, or ends that.
+func (v *server) hold(on bool) {
+	for _, r := range []*relay{v.link, v.rpc} {
+		r.hold(on)
+	}
+}
+
+// watch waits until the window of a fault is over, and notes when every client was
+// connected again.
+func (in *injector) watch(ctx context.Context, r *faultRecord) {
+	away := false
+	for {
+		now := in.clock.Now()
+		gone := in.fleet.counters().Disconnected
+		switch {
+		case gone > 0:
+			away, r.whole = true, 0
+		case away && r.whole == 0:
+			r.whole = now
+		}
+		if now >= r.until || !in.sleepUntil(ctx, min(r.until, now+int64(watchEvery))) {
+			return
+		}
+	}
+}
+
+// watchEvery is how often the clients' connections are looked at after a fault; the
+// workers tell of them as often.
+const watchEvery = tickEvery / 2
+
+// stage has the messages from now on stamped with a phase.
+func (in *injector) stage(phase simulator.Phase, fault int) {
+	in.pub.stage.Store(&stage{phase: phase, fault: uint16(fault)})
+}
+
+// sleepUntil sleeps until the clock reads at, and tells whether ctx lived on.
+func (in *injector) sleepUntil(ctx context.Context, at int64) bool {
+	return sleepCtx(ctx, time.Duration(at-in.clock.Now()))
 }
 
 // sleepCtx sleeps, and tells whether ctx lived on.

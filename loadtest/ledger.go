@@ -2,10 +2,15 @@ package loadtest
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"firetower/reports"
 	"firetower/simulator"
+	"firetower/simulator/latency"
 )
 
 // rowID names a message.
@@ -17,101 +22,100 @@ type rowID struct {
 
 func (m message) id() rowID { return rowID{m.sequence, m.topic, m.publisher} }
 
-// phaseLedger is the fleet's account of one phase in the form of the document.
-func phaseLedger(r *simulator.Report, phase simulator.Phase) (reports.Ledger, bool) {
-	for _, p := range r.Phases {
-		if p.Phase == phase {
-			return reports.Ledger{
-				Expected: p.Expected, Received: p.Received, Lost: p.Lost, Duplicated: p.Duplicated, Reordered: p.Reordered,
-				Late: p.Late, Corrupt: p.Corrupt, Foreign: p.Foreign, Negative: p.Negative,
-			}, true
-		}
-	}
-	return reports.Ledger{}, false
+// headlinePhases are the phases of messages that the run's figures are of: those of
+// the measured phase, with those around its faults.
+var headlinePhases = []simulator.Phase{simulator.PhaseMeasure, simulator.PhaseHold, simulator.PhaseRecover}
+
+func headline(p simulator.Phase) bool { return slices.Contains(headlinePhases, p) }
+
+// account is what fleets say of some phases together.
+type account struct {
+	reports.Ledger
+	phases                     int // that there were
+	lostInnocent               int64
+	intended, actual, innocent *latency.Recorder
 }
 
-// faultAccount works out what each fault cost, and how many of the lost
-// deliveries no fault explains.
-func faultAccount(faults []faultRecord, lives []streamLife, msgs []message, rows []simulator.MessageRow, stride uint64, lost, measureStart int64) ([]reports.Fault, int64) {
-	at := make(map[rowID]*simulator.MessageRow, len(rows))
-	for i := range rows {
-		if r := &rows[i]; r.Phase == simulator.PhaseMeasure {
-			at[rowID{r.Sequence, r.Topic, r.Publisher}] = r
-		}
-	}
-	unexplained := lost
-	var out []reports.Fault
-	for _, f := range faults {
-		rep := reports.Fault{
-			Kind: string(f.plan.Kind), At: ms(f.killed - measureStart), Window: ms(f.until - f.killed), Down: since(f.killed, f.ready),
-		}
-		rep.Detected, rep.Republished = publisherView(f, lives)
-		arrivals(&rep, f, msgs, at)
-		// With a sample of the rows alone, which message was lost is not known of all.
-		if stride == 1 {
-			unexplained -= rep.Lost
-		}
-		out = append(out, rep)
-	}
-	return out, max(unexplained, 0)
-}
-
-// publisherView is when the publishers saw the fault, and when they could publish again.
-func publisherView(f faultRecord, lives []streamLife) (detected, republished *float64) {
-	broken, acked := int64(0), int64(0)
-	for _, l := range lives {
-		if l.broken >= f.killed && (broken == 0 || l.broken < broken) {
-			broken = l.broken
-		}
-		if l.opened >= f.killed && l.firstAck != 0 && (acked == 0 || l.firstAck < acked) {
-			acked = l.firstAck
-		}
-	}
-	return since(f.killed, broken), since(f.killed, acked)
-}
-
-// arrivals fills in what the messages around a fault tell of it.
-func arrivals(rep *reports.Fault, f faultRecord, msgs []message, rows map[rowID]*simulator.MessageRow) {
-	sorted := make([]message, 0, len(msgs))
-	for _, m := range msgs {
-		if m.phase == simulator.PhaseMeasure && m.intended >= f.from {
-			sorted = append(sorted, m)
-		}
-	}
-	slices.SortFunc(sorted, func(a, b message) int { return cmp.Compare(a.intended, b.intended) })
-	first, recovered := int64(0), int64(0)
-	broken := false
-	for _, m := range sorted {
-		row := rows[m.id()]
-		inWindow := m.intended <= f.until
-		switch {
-		case m.fate != fateSent:
-			broken, recovered = true, 0
-			if inWindow {
-				rep.Refused++
-			}
+// sumPhases adds up the fleets' account of some phases.
+func sumPhases(r *simulator.Report, phases ...simulator.Phase) (account, error) {
+	a := account{intended: latency.NewRecorder(), actual: latency.NewRecorder(), innocent: latency.NewRecorder()}
+	var errs []error
+	for i := range r.Phases {
+		p := &r.Phases[i]
+		if !slices.Contains(phases, p.Phase) {
 			continue
-		case row == nil:
-			continue // not sampled
-		case !row.Complete():
-			broken, recovered = true, 0
-			if inWindow {
-				rep.Messages++
-				rep.Lost += row.Subscribers - row.Count
-			}
-		case m.intended >= f.killed && recovered == 0:
-			recovered = m.intended + row.MaxNS
 		}
-		if m.intended >= f.killed && row.Count > 0 {
-			if arrival := m.intended + row.MinNS; first == 0 || arrival < first {
-				first = arrival
-			}
+		a.phases++
+		a.Expected += p.Expected
+		a.Received += p.Received
+		a.Lost += p.Lost
+		a.Duplicated += p.Duplicated
+		a.Reordered += p.Reordered
+		a.Late += p.Late
+		a.Corrupt += p.Corrupt
+		a.Foreign += p.Foreign
+		a.Negative += p.Negative
+		a.lostInnocent += p.LostInnocent
+		errs = append(errs, mergeInto(a.intended, p.Intended), mergeInto(a.actual, p.Actual), mergeInto(a.innocent, p.Innocent))
+	}
+	return a, errors.Join(errs...)
+}
+
+// mergeInto adds what there is.
+func mergeInto(to, from *latency.Recorder) error {
+	if from == nil {
+		return nil
+	}
+	return to.Merge(from)
+}
+
+// second is what arrived in one second of the measured phase.
+type second struct {
+	from    int64 // by clock
+	phases  map[simulator.Phase]*latency.Recorder
+	planned bool // some message was due in it
+}
+
+// all is what arrived, whatever its phase.
+func (s *second) all() (*latency.Recorder, error) {
+	var parts []*latency.Recorder
+	for _, phase := range headlinePhases {
+		parts = append(parts, s.phases[phase])
+	}
+	return latency.Merged(parts...)
+}
+
+// secondsOf sorts what arrived, and what was planned, by seconds.
+func secondsOf(intervals []simulator.Interval, msgs []message) ([]*second, error) {
+	at := map[int64]*second{}
+	get := func(ns int64) *second {
+		from := ns - ns%int64(time.Second)
+		if at[from] == nil {
+			at[from] = &second{from: from, phases: map[simulator.Phase]*latency.Recorder{}}
+		}
+		return at[from]
+	}
+	for _, i := range intervals {
+		if !headline(i.Phase) {
+			continue
+		}
+		rec, err := i.Intended.Recorder()
+		if err != nil {
+			return nil, fmt.Errorf("interval: %w", err)
+		}
+		s := get(i.StartNS)
+		if s.phases[i.Phase], err = latency.Merged(s.phases[i.Phase], rec); err != nil {
+			return nil, err
 		}
 	}
-	if !broken && recovered == 0 {
-		recovered = f.killed // nothing was sent after it, and nothing was lost
+	for _, m := range msgs {
+		if headline(m.phase) {
+			get(m.intended).planned = true
+		}
 	}
-	rep.FirstDelivery, rep.Recovered = since(f.killed, first), since(f.killed, recovered)
+	out := slices.Collect(maps.Values(at))
+	slices.SortFunc(out, func(a, b *second) int { return cmp.Compare(a.from, b.from) })
+	return out, nil
 }
 
 // ms converts nanoseconds to the milliseconds of the document.

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"firetower/reports"
@@ -29,10 +32,11 @@ const (
 
 // outcome makes the result document of what the run has gathered, however far it came.
 func (r *run) outcome(failure, interrupted error) *reports.Result {
+	payload, _ := meanPayload(r.s)
 	res := &reports.Result{
 		Schema: reports.Schema, ID: filepath.Base(r.dir), Scenario: r.s.Name, Purpose: r.s.Purpose, Target: string(r.o.Plan.Target),
 		Started: r.started, Ended: time.Now(), Seed: r.s.Seed, RunID: fmt.Sprintf("%016x", r.runID),
-		Loop: loop(r.s), Subprotocol: r.o.Plan.spoken(), Planned: r.s.Connections, Topics: r.s.Topics.Count, PayloadSize: int(r.s.Load.Payload),
+		Loop: loop(r.s), Subprotocol: r.o.Plan.spoken(), Planned: r.s.Connections, Topics: r.s.Topics.Count, PayloadSize: payload,
 		Interrupted:  interrupted != nil,
 		CompletionAt: map[string]reports.Distribution{}, Histograms: map[string]*latency.Recorder{},
 		Environment: readEnvironment(r.o, r.pressure), Configuration: r.configuration(),
@@ -40,7 +44,7 @@ func (r *run) outcome(failure, interrupted error) *reports.Result {
 	res.Phases = r.phaseList()
 	res.Processes = r.processes()
 	res.Publisher = r.publisherAccount()
-	for _, d := range []*reports.Distribution{&res.Delivery, &res.DeliveryActual, &res.First, &res.Completion, &res.Spread, &res.PublishAck, &res.PublishLag, &res.Connect} {
+	for _, d := range []*reports.Distribution{&res.Delivery, &res.DeliveryActual, &res.First, &res.Completion, &res.Spread, &res.PublishAck, &res.PublishLag, &res.Connect, &res.Subscribe, &res.Reconnect, &res.Join} {
 		*d = reports.Summarise(nil)
 	}
 	var problems []error
@@ -126,9 +130,11 @@ func evaluate(thresholds []scenarios.Threshold, res *reports.Result) ([]reports.
 // fill puts the fleets' report into the document.
 func (r *run) fill(res *reports.Result) error {
 	rep := r.report
-	if ledger, ok := phaseLedger(rep, simulator.PhaseMeasure); ok {
-		res.Ledger = ledger
+	sum, err := sumPhases(rep, headlinePhases...)
+	if err != nil {
+		return err
 	}
+	res.Ledger = sum.Ledger
 	res.Connections = int(rep.Subscribed)
 	if rep.Slow != nil {
 		res.Slow = &reports.Slow{Connections: rep.Slow.Connections, Closed: rep.Slow.Closed, Received: rep.Slow.Received}
@@ -136,9 +142,7 @@ func (r *run) fill(res *reports.Result) error {
 			res.Slow.Disconnected += n
 		}
 	}
-	for _, n := range rep.Closed {
-		res.Disconnected += n
-	}
+	r.fillClients(res)
 	if jain := rep.Spread.Jain(); jain > 0 {
 		res.Fairness = &jain
 	}
@@ -146,13 +150,11 @@ func (r *run) fill(res *reports.Result) error {
 		reach := float64(res.Received) / float64(res.Expected)
 		res.Reach = &reach
 	}
-	if len(r.faults) > 0 {
-		res.Faults, res.LostUnexplained = faultAccount(r.faults, r.acks.streams, r.pub.messages, rep.Rows, rep.RowStride, res.Lost, r.phaseStart("measure"))
-	} else {
-		res.LostUnexplained = max(res.Lost, 0)
+	if err := r.fillFaults(res, sum); err != nil {
+		return err
 	}
 	messages := r.fillMessages(res)
-	if err := r.fillLatency(res, messages); err != nil {
+	if err := r.fillLatency(res, sum, messages); err != nil {
 		return err
 	}
 	r.fillCost(res)
@@ -160,11 +162,54 @@ func (r *run) fill(res *reports.Result) error {
 	res.Budget = budget(res, r.edgeFrom.servers, r.edgeTo.servers)
 	res.Series = r.servers.series(r.begin)
 	res.SkewP99 = skewP99(rep.Spread)
-	var err error
 	if res.Heatmap, err = r.heatmap(rep.Intervals); err != nil {
 		return err
 	}
 	return r.fillSeconds(res)
+}
+
+// fillClients tells what became of the clients' connections.
+func (r *run) fillClients(res *reports.Result) {
+	rep := r.report
+	for _, n := range rep.Closed {
+		res.Disconnected += n
+	}
+	if r.s.Reconnect.Mode == scenarios.ReconnectAlways {
+		res.Disconnected = rep.Down
+	}
+	res.Reconnects = rep.Reconnects
+	if took := float64(r.phaseEnd("connect")-r.phaseStart("connect")) / 1e9; took > 0 {
+		res.ConnectSeconds = math.Round(took*1e3) / 1e3
+		res.ConnectionsPerSecond = math.Round(float64(rep.Subscribed)/took*10) / 10
+	}
+}
+
+// fillFaults tells what the faults cost, and which losses they do not explain.
+func (r *run) fillFaults(res *reports.Result, sum account) error {
+	if len(r.faults) == 0 {
+		res.LostUnexplained = max(res.Lost, 0)
+		return nil
+	}
+	rep := r.report
+	held, err := sumPhases(rep, simulator.PhaseHold, simulator.PhaseRecover)
+	if err != nil {
+		return err
+	}
+	a := aftermath{
+		faults: r.faults, lives: r.acks.streams, misses: r.acks.misses, messages: r.pub.messages, rows: rep.Rows, stride: rep.RowStride,
+		lost: res.Lost, innocent: sum.lostInnocent, held: held, start: r.phaseStart("measure"), end: r.phaseEnd("measure"),
+	}
+	for _, p := range rep.Phases {
+		a.duplicated += p.Duplicated
+	}
+	if rep.Down == 0 {
+		a.whole = rep.LastReconnectNS
+	}
+	if a.seconds, err = secondsOf(rep.Intervals, r.pub.messages); err != nil {
+		return err
+	}
+	res.Faults, res.LostUnexplained, err = a.work()
+	return err
 }
 
 // messageStats are what single messages tell.
@@ -190,7 +235,7 @@ func (r *run) fillMessages(res *reports.Result) messageStats {
 	var rows []simulator.MessageRow
 	incomplete := int64(0)
 	for _, row := range r.report.Rows {
-		if row.Phase != simulator.PhaseMeasure {
+		if !headline(row.Phase) {
 			continue
 		}
 		rows = append(rows, row)
@@ -211,7 +256,7 @@ func (r *run) fillMessages(res *reports.Result) messageStats {
 		st.spread.Record(row.MaxNS - row.MinNS)
 	}
 	for _, m := range r.pub.messages {
-		if m.phase == simulator.PhaseMeasure && m.fate == fateSent {
+		if headline(m.phase) && m.fate == fateSent {
 			res.Messages++
 		}
 	}
@@ -242,12 +287,14 @@ func (r *run) phaseEnd(name string) int64 {
 }
 
 // fillLatency makes the distributions and the histogram log's lines.
-func (r *run) fillLatency(res *reports.Result, st messageStats) error {
-	var delivery, actual *latency.Recorder
-	for _, p := range r.report.Phases {
-		if p.Phase == simulator.PhaseMeasure {
-			delivery, actual = p.Intended, p.Actual
-		}
+func (r *run) fillLatency(res *reports.Result, sum account, st messageStats) error {
+	acks, err := mergedPhases(r.acks.acks)
+	if err != nil {
+		return err
+	}
+	lags, err := mergedPhases(r.pub.lags)
+	if err != nil {
+		return err
 	}
 	put := func(name string, d *reports.Distribution, h *latency.Recorder) {
 		*d = reports.Summarise(h)
@@ -255,14 +302,16 @@ func (r *run) fillLatency(res *reports.Result, st messageStats) error {
 			res.Histograms[name] = h
 		}
 	}
-	put("delivery", &res.Delivery, delivery)
-	put("delivery_actual", &res.DeliveryActual, actual)
+	put("delivery", &res.Delivery, sum.intended)
+	put("delivery_actual", &res.DeliveryActual, sum.actual)
 	put("first", &res.First, st.first)
 	put("completion", &res.Completion, st.completion)
 	put("spread", &res.Spread, st.spread)
-	put("publish_ack", &res.PublishAck, r.acks.acks[simulator.PhaseMeasure])
-	put("publish_lag", &res.PublishLag, r.pub.lags[simulator.PhaseMeasure])
+	put("publish_ack", &res.PublishAck, acks)
+	put("publish_lag", &res.PublishLag, lags)
 	put("connect", &res.Connect, r.report.Connect)
+	put("subscribe", &res.Subscribe, r.report.Subscribe)
+	put("reconnect", &res.Reconnect, r.report.Reconnect)
 	for _, s := range completionShares {
 		res.CompletionAt[s.name] = reports.Summarise(st.at[s.name])
 	}
@@ -279,6 +328,15 @@ func (r *run) fillLatency(res *reports.Result, st messageStats) error {
 	}
 	r.intervals = append(r.intervals, reports.Interval{Tag: "connect.connect", From: wall(r.phaseStart("connect")), To: wall(r.phaseEnd("connect")), Recorder: r.report.Connect})
 	return nil
+}
+
+// mergedPhases is what was recorded of the headline's phases.
+func mergedPhases(by map[simulator.Phase]*latency.Recorder) (*latency.Recorder, error) {
+	var parts []*latency.Recorder
+	for _, phase := range headlinePhases {
+		parts = append(parts, by[phase])
+	}
+	return latency.Merged(parts...)
 }
 
 // fillCost works out what servers and harness used.
@@ -329,42 +387,63 @@ func (r *run) fillCost(res *reports.Result) {
 	res.Server.Metrics = totals(from, to)
 }
 
-// phaseName is the name of a phase of messages, which is also that of the run's.
-func phaseName(p simulator.Phase) string {
-	switch p {
-	case simulator.PhaseProbe:
-		return "probe"
-	case simulator.PhaseWarmup:
-		return "warmup"
-	default:
-		return "measure"
-	}
+// phaseNames are the names of the phases of messages, which are also those of the
+// run's.
+var phaseNames = map[simulator.Phase]string{
+	simulator.PhaseProbe: "probe", simulator.PhaseWarmup: "warmup", simulator.PhaseMeasure: "measure",
+	simulator.PhaseHold: "hold", simulator.PhaseRecover: "recover", simulator.PhaseTrial: "trials",
 }
 
-// phaseList is the run's phases, with the ledger of those that sent messages.
+func phaseName(p simulator.Phase) string { return phaseNames[p] }
+
+// phaseList is the run's phases by their beginning, with the ledger of those that
+// sent messages. Those of a fault stand within the measured one, whose ledger is
+// without their messages.
 func (r *run) phaseList() []reports.Phase {
 	out := []reports.Phase{}
-	for _, p := range r.phases {
+	sorted := slices.Clone(r.phases)
+	slices.SortStableFunc(sorted, func(a, b phase) int { return cmp.Compare(a.from, b.from) })
+	for _, p := range sorted {
 		rp := reports.Phase{Name: p.name, Start: ms(p.from - r.begin), End: ms(p.to - r.begin)}
-		if r.report != nil && r.pub != nil {
-			for _, phase := range []simulator.Phase{simulator.PhaseWarmup, simulator.PhaseMeasure} {
-				if phaseName(phase) != p.name {
-					continue
-				}
-				if ledger, ok := phaseLedger(r.report, phase); ok {
-					rp.Ledger = &ledger
-				}
-				for _, pr := range r.report.Phases {
-					if pr.Phase == phase {
-						d := reports.Summarise(pr.Intended)
-						rp.Delivery = &d
-					}
-				}
+		stamp, of, _ := strings.Cut(p.name, " ")
+		for number, name := range phaseNames {
+			if r.report == nil || r.pub == nil || name != stamp {
+				continue
+			}
+			// Several faults share the numbers of their phases.
+			if of != "" && len(r.faults) > 1 {
+				r.ledgerOfFault(&rp, number, p.fault)
+			} else if sum, err := sumPhases(r.report, number); err == nil && sum.phases > 0 && number != simulator.PhaseProbe {
+				d := reports.Summarise(sum.intended)
+				rp.Ledger, rp.Delivery = &sum.Ledger, &d
 			}
 		}
 		out = append(out, rp)
 	}
 	return out
+}
+
+// ledgerOfFault is the account of the messages that one fault is to blame for, as far
+// as it can be told message by message.
+func (r *run) ledgerOfFault(rp *reports.Phase, number simulator.Phase, fault int) {
+	if r.report.RowStride != 1 {
+		return
+	}
+	sent := map[rowID]bool{}
+	for _, m := range r.pub.messages {
+		if m.phase == number && m.fate == fateSent && int(m.fault) == fault {
+			sent[m.id()] = true
+		}
+	}
+	var l reports.Ledger
+	for _, row := range r.report.Rows {
+		if row.Phase == number && sent[rowID{row.Sequence, row.Topic, row.Publisher}] {
+			l.Expected += row.Subscribers
+			l.Received += row.Count
+		}
+	}
+	l.Lost = l.Expected - l.Received
+	rp.Ledger = &l
 }
 
 // publisherAccount is the account of the measured phase's messages.
@@ -377,7 +456,7 @@ func (r *run) publisherAccount() reports.Publisher {
 		return p
 	}
 	for _, m := range r.pub.messages {
-		if m.phase != simulator.PhaseMeasure {
+		if !headline(m.phase) {
 			continue
 		}
 		p.Planned++
@@ -390,8 +469,10 @@ func (r *run) publisherAccount() reports.Publisher {
 			p.Dropped++
 		}
 	}
-	p.Unacknowledged = r.acks.unacknowledged[simulator.PhaseMeasure]
-	p.Missed = r.acks.missed[simulator.PhaseMeasure]
+	for _, phase := range headlinePhases {
+		p.Unacknowledged += r.acks.unacknowledged[phase]
+		p.Missed += r.acks.missed[phase]
+	}
 	p.Errors = r.acks.errors
 	return p
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"firetower/scenarios"
@@ -154,7 +155,7 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 		err := r.phase(ctx, "warmup", total, status, func() error {
 			base := r.fleet.received()
 			r.publish(ctx, simulator.PhaseWarmup, warm)
-			r.arrive(ctx, base, simulator.PhaseWarmup, r.s.Phases.Drain.Duration)
+			r.arrive(ctx, base, r.s.Phases.Drain.Duration, simulator.PhaseWarmup)
 			return nil
 		})
 		if err != nil {
@@ -172,9 +173,11 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 	err := r.phase(ctx, "measure", total, status, func() error {
 		start := r.clock.Now()
 		injected := make(chan []faultRecord, 1) // one result
-		go func() { injected <- inject(ctx, hard, r.clock, start, r.s.Faults, r.system) }()
+		in := &injector{clock: r.clock, sys: r.system, fleet: r.fleet, pub: r.pub, seed: r.s.Seed, done: r.o.onFault}
+		go func() { injected <- in.run(ctx, hard, start, r.s.Faults) }()
 		r.publish(ctx, simulator.PhaseMeasure, length)
 		r.faults = <-injected
+		r.faultPhases()
 		for _, f := range r.faults {
 			if f.err != nil {
 				fail(f.err)
@@ -189,11 +192,21 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 	limit := r.s.Phases.Drain.Duration
 	total, status = r.elapsed(limit, r.trafficDetail())
 	drained := r.phase(hard, "drain", total, status, func() error {
-		r.arrive(hard, base, simulator.PhaseMeasure, limit)
+		r.arrive(hard, base, limit, headlinePhases...)
 		return nil
 	})
 	r.edgeTo = r.sampler.edge(scrape(hard, r.system.scrapes))
 	return errors.Join(err, drained)
+}
+
+// faultPhases lists what the faults were as phases of the run.
+func (r *run) faultPhases() {
+	for i, f := range r.faults {
+		kind := " " + string(f.plan.Kind)
+		r.phases = append(r.phases,
+			phase{name: phaseName(simulator.PhaseHold) + kind, from: f.killed, to: f.held, fault: i},
+			phase{name: phaseName(simulator.PhaseRecover) + kind, from: f.held, to: f.over, fault: i})
+	}
 }
 
 // publish carries out a phase of the load.
@@ -212,19 +225,26 @@ func (r *run) publish(ctx context.Context, phase simulator.Phase, length time.Du
 	}
 }
 
-// arrive waits until all that was sent in a phase has arrived, and nothing more
-// does; a straggler of an earlier phase must not make it look so too soon.
-func (r *run) arrive(ctx context.Context, base int64, phase simulator.Phase, limit time.Duration) {
-	want := base
-	for _, m := range r.pub.messages {
-		if m.phase == phase && m.fate == fateSent {
-			want += int64(r.perTopic[m.topic])
-		}
-	}
+// arrive waits until all that was sent in some phases has arrived since base was
+// counted, and nothing more does; a straggler of an earlier phase must not make it
+// look so too soon.
+func (r *run) arrive(ctx context.Context, base int64, limit time.Duration, phases ...simulator.Phase) {
+	want := base + r.due(phases...)
 	from := r.clock.Now()
 	// An error says that ctx ended, which the caller sees.
 	_ = r.poll(ctx, limit, func() bool { return r.fleet.received() >= want })
 	r.quiet(ctx, limit-time.Duration(r.clock.Now()-from))
+}
+
+// due is how many deliveries the messages sent in some phases should make.
+func (r *run) due(phases ...simulator.Phase) int64 {
+	n := int64(0)
+	for _, sent := range r.pub.runs {
+		if slices.Contains(phases, sent.Phase) && int(sent.Topic) < len(r.perTopic) {
+			n += int64(sent.Count) * int64(r.perTopic[sent.Topic])
+		}
+	}
+	return n
 }
 
 // trafficDetail tells the rates since the call before.
@@ -254,9 +274,9 @@ func (r *run) finish(ctx context.Context) error {
 		r.skew = max(r.skew, skew)
 		errs = append(errs, err)
 		r.closed = true
-		r.acks, err = r.pub.account()
+		r.acks, err = r.pub.close()
 		errs = append(errs, err)
-		r.report, err = r.fleet.finish(ctx, r.pub.sentRuns())
+		r.report, err = r.fleet.finish(ctx, r.pub.runs)
 		errs = append(errs, err)
 		return errors.Join(errs...)
 	})

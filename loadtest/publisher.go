@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,18 +20,26 @@ import (
 type publisher struct {
 	clock *clock.Clock
 	run   uint64
-	size  int
+	sizes sizes
+	size  int // of the message under way
 	plan  simulator.TopicPlan
 	names []string // of the topics
 	sinks []sink
 
 	// next is the sequence number of the next message, by publisher and topic.
 	next []uint64
-	// messages are all that were planned, in order; the probe's are left out.
+	// messages are all that were planned, in order; those of probes and of trials are
+	// left out.
 	messages []message
-	lags     map[simulator.Phase]*latency.Recorder
-	giveUp   time.Duration
-	buf      []byte
+	// runs is what was sent, as fleets take it; lastRun finds the newest of a slot of next.
+	runs    []simulator.TopicSent
+	lastRun map[int]int
+	lags    map[simulator.Phase]*latency.Recorder
+	giveUp  time.Duration
+	buf     []byte
+
+	// stage is what messages of the measured phase are stamped with just now.
+	stage atomic.Pointer[stage]
 
 	planned, sent, refused, dropped atomic.Int64
 }
@@ -54,50 +60,16 @@ type message struct {
 	topic            uint32
 	publisher        uint16
 	phase            simulator.Phase
+	fault            uint16 // which of the scenario's, of a message sent around one
 	fate             fate
 }
 
-// sink is where the messages of one publisher go. It keeps their order.
-type sink interface {
-	// send hands a message over. It does not keep data. It waits while the window is
-	// full, until the deadline (by clock) at most; then it returns errWindowFull.
-	send(ctx context.Context, topic string, data []byte, p pendingAck, deadline int64) error
-	// account tells of the answers, once no message is on its way any more.
-	account() sinkAccount
-	close() error
-}
-
-// pendingAck is what a sink must know of a message until it is answered.
-type pendingAck struct {
-	phase  simulator.Phase
-	actual int64
-}
-
-var (
-	// errWindowFull says that too many messages wait for their acknowledgement.
-	errWindowFull = errors.New("window of unacknowledged messages is full")
-	// errNotConnected says that there is no stream to the server at present.
-	errNotConnected = errors.New("not connected")
-)
-
-// sinkAccount is what a sink knows of its messages.
-type sinkAccount struct {
-	// acks are the times from send to answer, by phase.
-	acks map[simulator.Phase]*latency.Recorder
-	// unacknowledged never had an answer, missed were answered with a no.
-	unacknowledged, missed map[simulator.Phase]int64
-	errors                 map[string]int64
-	streams                []streamLife
-}
-
-// streamLife is one connection of a publisher, by clock; 0 is never.
-type streamLife struct{ opened, firstAck, broken int64 }
-
 func newPublisher(c *clock.Clock, s scenarios.Scenario, runID uint64, sinks []sink) *publisher {
 	p := &publisher{
-		clock: c, run: runID, size: int(s.Load.Payload), plan: topicPlan(s), sinks: sinks, giveUp: s.Load.GiveUp.Duration,
-		next: make([]uint64, len(sinks)*s.Topics.Count), lags: map[simulator.Phase]*latency.Recorder{},
+		clock: c, run: runID, sizes: newSizes(s), plan: topicPlan(s), sinks: sinks, giveUp: s.Load.GiveUp.Duration,
+		next: make([]uint64, len(sinks)*s.Topics.Count), lags: map[simulator.Phase]*latency.Recorder{}, lastRun: map[int]int{},
 	}
+	p.stage.Store(&stage{phase: simulator.PhaseMeasure})
 	for i := range p.next {
 		p.next[i] = 1
 	}
@@ -110,6 +82,7 @@ func newPublisher(c *clock.Clock, s scenarios.Scenario, runID uint64, sinks []si
 // probe sends one message to each topic, for the ready probe.
 func (p *publisher) probe(ctx context.Context) error {
 	var failed error
+	p.size = p.sizes.fixed
 	for topic := range p.names {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -132,7 +105,6 @@ func (p *publisher) open(ctx context.Context, phase simulator.Phase, plan schedu
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer promptThread()()
-	lag := p.lag(phase)
 	start := p.clock.Now() + int64(5*time.Millisecond)
 	for n := 0; ; n++ {
 		offset := plan.next()
@@ -145,17 +117,35 @@ func (p *publisher) open(ctx context.Context, phase simulator.Phase, plan schedu
 			return
 		}
 		p.planned.Add(1)
-		m := message{intended: due, topic: uint32(n % len(p.names)), publisher: uint16(n % len(p.sinks)), phase: phase}
+		m := message{intended: due, topic: uint32(n % len(p.names)), publisher: uint16(n % len(p.sinks))}
+		m.phase, m.fault = p.staged(phase)
 		p.publish(ctx, &m)
 		if m.fate == fateSent {
-			lag.Record(m.actual - m.intended)
+			p.lag(m.phase).Record(m.actual - m.intended)
 		}
 		p.messages = append(p.messages, m)
 	}
 }
 
+// stage is a part of the measured phase: hold and recovery of a fault, or neither.
+type stage struct {
+	phase simulator.Phase
+	fault uint16
+}
+
+// staged is what a message of a phase is stamped with just now, and the fault that
+// is to blame.
+func (p *publisher) staged(phase simulator.Phase) (simulator.Phase, uint16) {
+	if phase != simulator.PhaseMeasure {
+		return phase, 0
+	}
+	s := p.stage.Load()
+	return s.phase, s.fault
+}
+
 // publish sends one message and notes its fate.
 func (p *publisher) publish(ctx context.Context, m *message) {
+	p.size = p.sizes.next()
 	switch err := p.send(ctx, m); {
 	case err == nil:
 		p.sent.Add(1)
@@ -185,8 +175,8 @@ func (p *publisher) wait(ctx context.Context, due int64) bool {
 // send stamps a message and hands it over. The sequence number is used up by a
 // message that went out alone, so that the account has no gaps.
 func (p *publisher) send(ctx context.Context, m *message) error {
-	slot := &p.next[int(m.publisher)*len(p.names)+int(m.topic)]
-	m.sequence = *slot
+	slot := int(m.publisher)*len(p.names) + int(m.topic)
+	m.sequence = p.next[slot]
 	m.actual = p.clock.Now()
 	deadline := m.intended + int64(p.giveUp)
 	if m.actual > deadline {
@@ -195,11 +185,27 @@ func (p *publisher) send(ctx context.Context, m *message) error {
 	p.buf = stamp.Append(p.buf[:0], stamp.Stamp{
 		Run: p.run, Publisher: m.publisher, Phase: uint8(m.phase), Topic: m.topic, Sequence: m.sequence, Intended: m.intended, Actual: m.actual,
 	}, p.size)
-	if err := p.sinks[m.publisher].send(ctx, p.names[m.topic], p.buf, pendingAck{m.phase, m.actual}, deadline); err != nil {
+	if err := p.sinks[m.publisher].send(ctx, p.names[m.topic], p.buf, pendingAck{phase: m.phase, actual: m.actual}, deadline); err != nil {
 		return err
 	}
-	*slot++
+	p.next[slot]++
+	if m.phase != simulator.PhaseProbe {
+		p.account(slot, m)
+	}
 	return nil
+}
+
+// account adds a message that was sent to what fleets are told. A phase that comes
+// again after another leaves a run of sequences each time.
+func (p *publisher) account(slot int, m *message) {
+	if at, ok := p.lastRun[slot]; ok {
+		if r := &p.runs[at]; r.Phase == m.phase && r.First+r.Count == m.sequence {
+			r.Count++
+			return
+		}
+	}
+	p.lastRun[slot] = len(p.runs)
+	p.runs = append(p.runs, simulator.TopicSent{Topic: m.topic, Publisher: m.publisher, Phase: m.phase, First: m.sequence, Count: 1})
 }
 
 func (p *publisher) lag(phase simulator.Phase) *latency.Recorder {
@@ -255,90 +261,18 @@ func (p *publisher) closed(ctx context.Context, phase simulator.Phase, length ti
 	}
 }
 
-// sentRuns is the account of what was sent, in the form that fleets take.
-func (p *publisher) sentRuns() []simulator.TopicSent {
-	type run struct {
-		topic     uint32
-		publisher uint16
-		phase     simulator.Phase
-	}
-	at := map[run]int{}
-	var out []simulator.TopicSent
-	for _, m := range p.messages {
-		if m.fate != fateSent {
-			continue
-		}
-		k := run{m.topic, m.publisher, m.phase}
-		i, ok := at[k]
-		if !ok {
-			i = len(out)
-			at[k] = i
-			out = append(out, simulator.TopicSent{Topic: m.topic, Publisher: m.publisher, Phase: m.phase, First: m.sequence})
-		}
-		out[i].Count++
-	}
-	return out
-}
-
-// account closes the sinks and adds up their accounts.
-func (p *publisher) account() (sinkAccount, error) {
-	sum := sinkAccount{
-		acks: map[simulator.Phase]*latency.Recorder{}, unacknowledged: map[simulator.Phase]int64{},
-		missed: map[simulator.Phase]int64{}, errors: map[string]int64{},
-	}
+// close closes the sinks and adds up their accounts.
+func (p *publisher) close() (sinkAccount, error) {
+	sum := newSinkAccount()
 	var errs []error
 	for _, s := range p.sinks {
 		if err := s.close(); err != nil {
 			errs = append(errs, err)
 		}
-		a := s.account()
-		for phase, r := range a.acks {
-			whole, err := latency.Merged(sum.acks[phase], r)
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			sum.acks[phase] = whole
-		}
-		add(sum.unacknowledged, a.unacknowledged)
-		add(sum.missed, a.missed)
-		add(sum.errors, a.errors)
-		sum.streams = append(sum.streams, a.streams...)
+		sum.add(s.account())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return sum, fmt.Errorf("publisher: %w", err)
 	}
 	return sum, nil
-}
-
-func add[K comparable](to, from map[K]int64) {
-	for k, v := range from {
-		to[k] += v
-	}
-}
-
-// tally counts errors by what they say, within a bound.
-type tally struct {
-	mu     sync.Mutex // guards the following
-	counts map[string]int64
-}
-
-const maxTally = 32
-
-func (t *tally) add(what string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.counts == nil {
-		t.counts = map[string]int64{}
-	}
-	if _, known := t.counts[what]; !known && len(t.counts) >= maxTally {
-		what = "other"
-	}
-	t.counts[what]++
-}
-
-func (t *tally) all() map[string]int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return maps.Clone(t.counts)
 }

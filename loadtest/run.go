@@ -48,6 +48,8 @@ type Options struct {
 	attach *attached
 	// servers is the build of the target firetower@PATH.
 	servers *reports.ServerBuild
+	// onFault is called when a fault has been injected, for the package's tests.
+	onFault func()
 }
 
 // attached is where a server listens that the run did not start.
@@ -153,6 +155,7 @@ type run struct {
 type phase struct {
 	name     string
 	from, to int64
+	fault    int // which of the scenario's, of its hold and recovery
 }
 
 func newRun(o Options, dir string) (*run, error) {
@@ -300,10 +303,13 @@ func (r *run) elapsed(length time.Duration, detail func() string) (int64, func()
 func (r *run) teardown() {
 	if r.pub != nil && !r.closed {
 		// The account is of no use any more, but its streams must end.
-		if _, err := r.pub.account(); err != nil {
+		if _, err := r.pub.close(); err != nil {
 			r.failures = err
 		}
 	}
 	r.o.Progress.Phase("teardown", 0)
 	r.nursery.close(stopGrace)
+	if r.system != nil {
+		r.failures = errors.Join(r.failures, r.system.close())
+	}
 }

@@ -21,7 +21,7 @@ func (r *run) sample(rows []simulator.MessageRow) reports.Sample {
 	var planned []message
 	for _, m := range r.pub.messages {
 		sampled := m.fate != fateSent || known[m.id()] != nil
-		if m.phase == simulator.PhaseMeasure && sampled {
+		if headline(m.phase) && sampled {
 			planned = append(planned, m)
 		}
 	}
@@ -75,7 +75,7 @@ func (r *run) fillSeconds(res *reports.Result) error {
 		}
 	}
 	for _, i := range r.report.Intervals {
-		if i.Phase != simulator.PhaseWarmup && i.Phase != simulator.PhaseMeasure {
+		if i.Phase != simulator.PhaseWarmup && !headline(i.Phase) {
 			continue
 		}
 		rec, err := i.Intended.Recorder()

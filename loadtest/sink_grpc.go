@@ -14,9 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"firetower/core/topicpb"
-	"firetower/simulator"
 	"firetower/simulator/clock"
-	"firetower/simulator/latency"
 )
 
 // grpcSink publishes over TopicService.PublishStream, which keeps the order and
@@ -112,9 +110,7 @@ func (s *grpcSink) open() error {
 
 // receive takes a stream's answers, which come in the order of the messages.
 func (s *grpcSink) receive(st *publishStream) {
-	a := sinkAccount{
-		acks: map[simulator.Phase]*latency.Recorder{}, unacknowledged: map[simulator.Phase]int64{}, missed: map[simulator.Phase]int64{},
-	}
+	a := newSinkAccount()
 	first := true
 	for {
 		resp, err := st.client.Recv()
@@ -134,12 +130,8 @@ func (s *grpcSink) receive(st *publishStream) {
 			s.lives[st.life].firstAck = now
 			s.mu.Unlock()
 		}
-		if a.acks[p.phase] == nil {
-			a.acks[p.phase] = latency.NewRecorder()
-		}
-		a.acks[p.phase].Record(now - p.actual)
+		a.note(p, now, !resp.GetOk(), false)
 		if !resp.GetOk() {
-			a.missed[p.phase]++
 			s.errs.add(resp.GetError())
 		}
 	}
@@ -152,7 +144,7 @@ func (s *grpcSink) end(st *publishStream, a sinkAccount, err error) {
 		s.errs.add(st.Code().String() + ": " + st.Message())
 	}
 	for _, p := range st.finish() {
-		a.unacknowledged[p.phase]++
+		a.note(p, 0, false, true)
 	}
 	st.cancel()
 	s.mu.Lock()
@@ -223,55 +215,69 @@ func (s *grpcSink) keepOpen() {
 }
 
 func (s *grpcSink) send(ctx context.Context, topic string, data []byte, p pendingAck, deadline int64) error {
+	st, err := s.reserve(ctx, p, deadline)
+	if err != nil {
+		return err
+	}
+	st.write(topic, data)
+	return nil
+}
+
+// reserve takes a place in the window of the stream that stands; what is to be
+// written follows.
+func (s *grpcSink) reserve(ctx context.Context, p pendingAck, deadline int64) (*publishStream, error) {
 	s.mu.Lock()
 	st := s.current
 	s.mu.Unlock()
 	if st == nil {
-		return errNotConnected
+		return nil, errNotConnected
 	}
 	for {
 		full, over := st.admit(p, s.window)
 		if over {
-			return errNotConnected
+			return nil, errNotConnected
 		}
 		if !full {
-			break
+			return st, nil
 		}
 		timer := time.NewTimer(time.Duration(deadline - s.clock.Now()))
 		select {
 		case <-st.room:
 		case <-st.ended:
 		case <-timer.C:
-			return errWindowFull
+			return nil, errWindowFull
 		case <-ctx.Done():
 			timer.Stop()
-			return errWindowFull
+			return nil, errWindowFull
 		}
 		timer.Stop()
 	}
-	// gRPC keeps no reference to the data once Send has returned: it is encoded by then.
-	// An error says that the stream has broken. Whether the message went out nobody
-	// knows; it counts as sent, and the stream's end as never acknowledged.
+}
+
+// withdraw gives a reserved place back, which is the newest: there is one sender.
+func (st *publishStream) withdraw() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if n := len(st.pending); n > 0 {
+		st.pending = st.pending[:n-1]
+	}
+}
+
+// write hands a message with a place over. gRPC keeps no reference to the data: it
+// is encoded when Send returns. An error says that the stream has broken. Whether
+// the message went out nobody knows; it counts as sent, and the stream's end as
+// never acknowledged.
+func (st *publishStream) write(topic string, data []byte) {
 	_ = st.client.Send(&topicpb.PublishRequest{Topic: topic, Data: data, Source: "system"})
-	return nil
 }
 
 func (s *grpcSink) account() sinkAccount {
-	sum := sinkAccount{
-		acks: map[simulator.Phase]*latency.Recorder{}, unacknowledged: map[simulator.Phase]int64{}, missed: map[simulator.Phase]int64{},
-		errors: s.errs.all(),
-	}
+	sum := newSinkAccount()
+	add(sum.errors, s.errs.all())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range s.past {
-		for phase, r := range a.acks {
-			// The geometry is the package's own, so that a merge cannot fail.
-			if whole, err := latency.Merged(sum.acks[phase], r); err == nil {
-				sum.acks[phase] = whole
-			}
-		}
-		add(sum.unacknowledged, a.unacknowledged)
-		add(sum.missed, a.missed)
+		sum.add(a)
 	}
 	sum.streams = append(sum.streams, s.lives...)
 	return sum

@@ -26,16 +26,21 @@ type request struct {
 	Op     string                `json:"op"`
 	Config *simulator.Config     `json:"config,omitempty"`
 	Sent   []simulator.TopicSent `json:"sent,omitempty"`
+	// Share and Seed choose the connections of a disconnect.
+	Share float64 `json:"share,omitempty"`
+	Seed  uint64  `json:"seed,omitempty"`
 }
 
 // The operations. Each is answered by one reply of the same name.
 const (
-	opStart   = "start"   // make the fleet
-	opConnect = "connect" // ramp up all connections
-	opPing    = "ping"    // tell the clock
-	opMark    = "mark"    // begin a new account of the worker's own load, tell the old one
-	opFlow    = "flow"    // from now on tell the messages received as fast as they change
-	opFinish  = "finish"  // stop receiving and report
+	opStart      = "start"      // make the fleet
+	opConnect    = "connect"    // ramp up all connections
+	opPing       = "ping"       // tell the clock
+	opMark       = "mark"       // begin a new account of the worker's own load, tell the old one
+	opFlow       = "flow"       // from now on tell the messages received as fast as they change
+	opDisconnect = "disconnect" // reset a share of the connections
+	opWindow     = "window"     // tell what arrived since the last one
+	opFinish     = "finish"     // stop receiving and report
 )
 
 // reply is what a worker says. Ticks and flows come by themselves.
@@ -49,6 +54,9 @@ type reply struct {
 	Now      int64               `json:"now,omitempty"`      // ping
 	Load     *workerLoad         `json:"load,omitempty"`     // mark
 	Report   *simulator.Report   `json:"report,omitempty"`   // finish
+	// Connections is how many were reset (disconnect).
+	Connections int               `json:"connections,omitempty"`
+	Window      *simulator.Window `json:"window,omitempty"` // window
 }
 
 // The events.
@@ -197,6 +205,12 @@ func (w *worker) handleFleet(ctx context.Context, wg *sync.WaitGroup, r request)
 	case opFlow:
 		wg.Go(func() { w.flow(ctx) })
 		w.say(reply{Op: r.Op + "ing"}) // "flow" itself is the name of the lines that follow
+	case opDisconnect:
+		n, err := w.fleet.Disconnect(ctx, r.Share, r.Seed)
+		w.say(reply{Op: r.Op, Connections: n, Error: text(err)})
+	case opWindow:
+		window, err := w.fleet.Window(ctx)
+		w.say(reply{Op: r.Op, Window: window, Error: text(err)})
 	case opFinish:
 		report, err := w.fleet.Finish(ctx, r.Sent)
 		w.say(reply{Op: r.Op, Report: report, Error: text(err)})

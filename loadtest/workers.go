@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"firetower/scenarios"
 	"firetower/simulator"
 	"firetower/simulator/clock"
 )
@@ -20,6 +21,7 @@ type workerHandle struct {
 	child   *child
 	config  simulator.Config
 	replies chan reply // at most one is under way
+	calling sync.Mutex // held by the call that is under way
 
 	received atomic.Int64 // messages, as the newest tick or flow says
 
@@ -52,7 +54,13 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 		c.HandshakesInFlight = max(1, int(float64(s.Connect.Handshakes)*share))
 		c.HandshakeTimeout = min(c.HandshakeTimeout, s.Connect.Timeout.Duration)
 		c.MessageDeadline = s.Phases.Drain.Duration
-		c.MaxFrame = max(c.MaxFrame, int(s.Load.Payload)+4096)
+		_, largest := meanPayload(s)
+		c.MaxFrame = max(c.MaxFrame, largest+4096)
+		c.Victim = victim(s)
+		c.Reconnect = simulator.ReconnectPlan{
+			Enabled: s.Reconnect.Mode == scenarios.ReconnectAlways, After: s.Reconnect.After.Duration, Most: s.Reconnect.Most.Duration,
+			Jitter: float64(s.Reconnect.Jitter), Seed: s.Seed,
+		}
 		if i == len(p.Workers)-1 {
 			for _, g := range s.Slow {
 				c.Slow = append(c.Slow, simulator.SlowSpec{Count: g.Count, Kind: simulator.SlowKind(g.Kind), ReceiveBuffer: int(g.ReceiveBuffer)})
@@ -66,6 +74,33 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 		f = append(f, w)
 	}
 	return f, nil
+}
+
+// victim is the gateway whose clients are not innocent of the faults, -1 when there
+// is none, or more than one.
+func victim(s scenarios.Scenario) int {
+	found := -1
+	for _, f := range s.Faults {
+		at := f.Victim
+		switch f.Kind {
+		case scenarios.FaultGatewayKill, scenarios.FaultGatewayPause, scenarios.FaultLinkBlackhole:
+		case scenarios.FaultManagerRestart:
+			// The gateways of manager v are v, v+managers, and so on.
+			if s.Topology.Managers < 2 || at+s.Topology.Managers < s.Topology.Gateways {
+				return -1
+			}
+		default:
+			return -1
+		}
+		if found >= 0 && found != at {
+			return -1
+		}
+		found = at
+	}
+	if s.Topology.Gateways < 2 {
+		return -1
+	}
+	return found
 }
 
 func startWorker(ctx context.Context, n *nursery, name string, c simulator.Config) (*workerHandle, error) {
@@ -126,6 +161,8 @@ func (w *workerHandle) call(ctx context.Context, r request) (reply, error) {
 	if err != nil {
 		return reply{}, fmt.Errorf("%s: %s: %w", w.child.name, r.Op, err)
 	}
+	w.calling.Lock()
+	defer w.calling.Unlock()
 	if _, err := w.child.stdin.Write(append(line, '\n')); err != nil {
 		return reply{}, w.gone(r.Op, err)
 	}
@@ -179,6 +216,9 @@ func (f fleet) counters() simulator.Counters {
 		sum.Probed += c.Probed
 		sum.Received += c.Received
 		sum.Bytes += c.Bytes
+		sum.Duplicated += c.Duplicated
+		sum.Reconnected += c.Reconnected
+		sum.Disconnected += c.Disconnected
 		for code, n := range closed {
 			sum.Closed[code] += n
 		}
@@ -228,6 +268,36 @@ func (f fleet) mark(ctx context.Context) ([]workerLoad, error) {
 		return err
 	})
 	return loads, err
+}
+
+// disconnect resets a share of the connections of every worker, and returns how
+// many those were.
+func (f fleet) disconnect(ctx context.Context, share float64, seed uint64) (int, error) {
+	counts := make([]int, len(f))
+	err := f.each(ctx, func(ctx context.Context, i int, w *workerHandle) error {
+		r, err := w.call(ctx, request{Op: opDisconnect, Share: share, Seed: seed})
+		counts[i] = r.Connections
+		return err
+	})
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	return sum, err
+}
+
+// window is what arrived since the window before.
+func (f fleet) window(ctx context.Context) (*simulator.Window, error) {
+	parts := make([]*simulator.Window, len(f))
+	err := f.each(ctx, func(ctx context.Context, i int, w *workerHandle) error {
+		r, err := w.call(ctx, request{Op: opWindow})
+		parts[i] = r.Window
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return simulator.MergeWindows(parts...)
 }
 
 // skew measures how far the workers' clocks may be from ours: by how much an

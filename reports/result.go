@@ -232,7 +232,8 @@ type Publisher struct {
 	Dropped int64 `json:"dropped"`
 	// Unacknowledged of Sent never had an answer; they are expected all the same.
 	Unacknowledged int64 `json:"unacknowledged"`
-	// Missed of Sent were answered with the word that a gateway could not be reached.
+	// Missed of Sent were answered with the word that a gateway could not be reached, or
+	// did not go to one of several managers, which was away.
 	Missed int64            `json:"missed"`
 	Errors map[string]int64 `json:"errors,omitempty"`
 }
@@ -359,22 +360,27 @@ type Fault struct {
 	Victim string `json:"victim" schema:"optional"`
 	// Down is how long the victim was away, from the kill to its being ready again.
 	Down *float64 `json:"down_ms"`
-	// Detected is when the publisher first saw an error.
+	// Detected is when the fault first showed from outside: the publisher's first error (a
+	// stream that broke, a message refused, an answer that a gateway was not reached);
+	// when it saw none, the intended time of the first message that did not reach all;
+	// when all did, the beginning of the first second whose latency left the band of Steady.
 	Detected *float64 `json:"detected_ms"`
-	// Republished is when a publish first succeeded again.
+	// Republished is when a publish first succeeded on a new stream, of a fault that broke
+	// the publisher's.
 	Republished *float64 `json:"republished_ms"`
 	// FirstDelivery is when the first message that was sent after the fault arrived anywhere.
 	FirstDelivery *float64 `json:"first_delivery_ms"`
 	// Recovered is from when on every message reached all its subscribers.
 	Recovered *float64 `json:"recovered_ms"`
-	// Steady is from when on the delivery p99 of every second was within a tenth of that
-	// before the fault.
+	// Steady is from when on the delivery p99 of every second was at most a tenth above that
+	// before the fault, or no higher than in the worst second before it.
 	Steady *float64 `json:"steady_ms" schema:"optional"`
 	// Reconnected is when the last client that had lost its connection was back.
 	Reconnected *float64 `json:"reconnected_ms" schema:"optional"`
 	// Before is the delivery latency of the measured phase until the fault, During that
 	// of messages sent from the fault to the end of its window, and Innocent that of
-	// those same messages at clients of other gateways than the victim.
+	// those same messages at clients of other gateways than the victim: null when the
+	// run had several faults, or a fault no single gateway as its victim.
 	Before   *Distribution `json:"before" schema:"optional"`
 	During   *Distribution `json:"during" schema:"optional"`
 	Innocent *Distribution `json:"innocent" schema:"optional"`

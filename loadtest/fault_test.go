@@ -1,0 +1,195 @@
+package loadtest_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"firetower/loadtest"
+	"firetower/reports"
+	"firetower/scenarios"
+)
+
+// faulty is a scenario of some seconds with two gateways and clients that come back.
+func faulty(f scenarios.Fault, changes ...func(*scenarios.Scenario)) func(*scenarios.Scenario) {
+	return func(s *scenarios.Scenario) {
+		s.Phases.Measure, s.Phases.Drain = scenarios.Seconds(5), scenarios.Seconds(2)
+		s.Topology.Gateways = 2
+		s.Reconnect = scenarios.Reconnect{Mode: scenarios.ReconnectAlways, After: scenarios.Seconds(0.05), Most: scenarios.Seconds(0.5), Jitter: 0.5}
+		s.Thresholds = nil
+		f.At = scenarios.Seconds(1.5)
+		f.Recover = scenarios.Seconds(30)
+		s.Faults = []scenarios.Fault{f}
+		for _, change := range changes {
+			change(s)
+		}
+	}
+}
+
+// Every kind of fault is carried out and undone, shows in the phases and in the
+// account, and every loss is explained by it.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(*scenarios.Scenario)
+		check  func(*testing.T, *reports.Result, reports.Fault)
+	}{
+		{
+			"gateway-kill", faulty(scenarios.Fault{Kind: scenarios.FaultGatewayKill, Victim: 1, Hold: scenarios.Seconds(0.5)}),
+			func(t *testing.T, r *reports.Result, f reports.Fault) {
+				if f.Victim != "gateway-1" || f.Down == nil || *f.Down < 500 || f.Reconnected == nil || f.Recovered == nil || f.Detected == nil {
+					t.Errorf("%+v", f)
+				}
+				if f.Innocent == nil || f.LostInnocent != 0 || f.Lost == 0 || r.Reconnects != 20 || r.Reconnect.Count != 20 || r.Disconnected != 0 {
+					t.Errorf("innocent %+v, %d lost, %d came back, %d are away", f.Innocent, f.LostInnocent, r.Reconnects, r.Disconnected)
+				}
+				names := map[string]int{}
+				for _, p := range r.Processes {
+					names[p.Name]++
+					if strings.HasPrefix(p.Name, "gateway-1") && p.CPUSeconds <= 0 {
+						t.Errorf("%s used %v s of CPU", p.Name, p.CPUSeconds)
+					}
+				}
+				if names["gateway-1"] != 1 || names["gateway-1.2"] != 1 {
+					t.Errorf("processes: %v", names)
+				}
+			},
+		},
+		{
+			"gateway-pause", faulty(scenarios.Fault{Kind: scenarios.FaultGatewayPause, Hold: scenarios.Seconds(1)}),
+			func(t *testing.T, r *reports.Result, f reports.Fault) {
+				if f.Victim != "gateway-0" || f.Down == nil || *f.Down < 1000 || f.Recovered == nil || f.During == nil || f.Before == nil {
+					t.Fatalf("%+v", f)
+				}
+				// What was sent right at the beginning waited for all of the pause.
+				if f.During.Max == nil || *f.During.Max < 900 {
+					t.Errorf("during the pause at most %v ms", f.During.Max)
+				}
+				if f.Innocent == nil || f.LostInnocent != 0 || f.Innocent.Count*2 != f.During.Count+f.Lost {
+					t.Errorf("innocent %+v of %+v", f.Innocent, f.During)
+				}
+			},
+		},
+		{
+			"link-blackhole", faulty(scenarios.Fault{Kind: scenarios.FaultLinkBlackhole, Hold: scenarios.Seconds(1)}),
+			func(t *testing.T, _ *reports.Result, f reports.Fault) {
+				if f.Victim != "gateway-0" || f.Down == nil || *f.Down < 1000 || f.Recovered == nil || f.During == nil || f.Innocent == nil || f.LostInnocent != 0 {
+					t.Errorf("%+v", f)
+				}
+				if f.Lost == 0 && *f.During.Max < 900 {
+					t.Errorf("nothing was lost, and nothing was late: %+v", f)
+				}
+			},
+		},
+		{
+			"disconnect", faulty(scenarios.Fault{Kind: scenarios.FaultDisconnect, Share: 0.5}),
+			func(t *testing.T, r *reports.Result, f reports.Fault) {
+				if f.Victim != "20 clients" || f.Down != nil || f.Reconnected == nil || f.Recovered == nil || f.Innocent != nil {
+					t.Errorf("%+v", f)
+				}
+				if r.Reconnects != 20 || r.Disconnected != 0 {
+					t.Errorf("%d came back, %d are away", r.Reconnects, r.Disconnected)
+				}
+			},
+		},
+		{
+			"manager-restart of one of two", faulty(scenarios.Fault{Kind: scenarios.FaultManagerRestart, Victim: 1, Hold: scenarios.Seconds(0.5)}, func(s *scenarios.Scenario) {
+				s.Topology.Managers = 2
+			}),
+			func(t *testing.T, r *reports.Result, f reports.Fault) {
+				if f.Victim != "manager-1" || f.Detected == nil || f.Republished == nil || f.Recovered == nil || f.Innocent == nil || f.LostInnocent != 0 {
+					t.Errorf("%+v", f)
+				}
+				// The other cell goes on, so that no message is refused, and those of this one are lost.
+				if r.Publisher.Refused != 0 || r.Publisher.Missed == 0 || f.Lost == 0 || f.Lost%20 != 0 {
+					t.Errorf("lost %d; %+v", f.Lost, r.Publisher)
+				}
+			},
+		},
+		{
+			"two faults", faulty(scenarios.Fault{Kind: scenarios.FaultDisconnect, Share: 1}, func(s *scenarios.Scenario) {
+				s.Faults[0].Recover = scenarios.Seconds(1.5)
+				s.Faults = append(s.Faults, scenarios.Fault{Kind: scenarios.FaultGatewayPause, At: scenarios.Seconds(4), Hold: scenarios.Seconds(0.5), Recover: scenarios.Seconds(30)})
+			}),
+			func(t *testing.T, r *reports.Result, f reports.Fault) {
+				if f.Victim != "40 clients" || f.Recovered == nil || f.Reconnected == nil || len(r.Faults) != 2 || r.Faults[1].Victim != "gateway-0" {
+					t.Errorf("%+v", r.Faults)
+				}
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o, mark := options(t, plan(t, tiny(t, tt.change), loadtest.Firetower))
+			r, _ := carryOut(t.Context(), t, o, mark)
+			if r.Failure != "" || len(r.Faults) == 0 {
+				t.Fatalf("%s, faults %+v", r.Failure, r.Faults)
+			}
+			lost := int64(0)
+			for _, f := range r.Faults {
+				lost += f.Lost
+			}
+			if r.LostUnexplained != 0 || lost != r.Lost || r.Corrupt != 0 || r.Foreign != 0 || r.Expected != r.Received+r.Lost {
+				t.Errorf("lost %d, by faults %d, unexplained %d; %+v", r.Lost, lost, r.LostUnexplained, r.Ledger)
+			}
+			if p := r.Publisher; p.Planned != p.Sent+p.Refused+p.Dropped || r.Messages != p.Sent {
+				t.Errorf("publisher: %+v, %d messages", p, r.Messages)
+			}
+			phasesAddUp(t, r)
+			tt.check(t, r, r.Faults[0])
+		})
+	}
+}
+
+// phasesAddUp says that the ledgers of the measured phase and of its faults are the
+// run's together.
+func phasesAddUp(t *testing.T, r *reports.Result) {
+	t.Helper()
+	var sum reports.Ledger
+	held := 0
+	for _, p := range r.Phases {
+		kind, _, _ := strings.Cut(p.Name, " ")
+		if kind != "measure" && kind != "hold" && kind != "recover" {
+			continue
+		}
+		if kind != "measure" {
+			held++
+		}
+		if p.Ledger != nil {
+			sum.Expected += p.Ledger.Expected
+			sum.Received += p.Ledger.Received
+			sum.Lost += p.Ledger.Lost
+		}
+	}
+	if held != 2*len(r.Faults) || sum.Expected != r.Expected || sum.Received != r.Received || sum.Lost != r.Lost {
+		t.Errorf("%d phases of %d faults; they have %+v, the run %+v", held, len(r.Faults), sum, r.Ledger)
+	}
+}
+
+// An interruption within a hold brings the victim back, or what is on its way could
+// not arrive, and no process stays behind stopped.
+func TestInterruptDuringAFault(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []scenarios.FaultKind{scenarios.FaultGatewayKill, scenarios.FaultGatewayPause, scenarios.FaultLinkBlackhole, scenarios.FaultManagerRestart} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			s := tiny(t, faulty(scenarios.Fault{Kind: kind, Hold: scenarios.Seconds(60)}, func(s *scenarios.Scenario) {
+				s.Faults[0].At = scenarios.Seconds(0.5)
+				s.Phases.Measure = scenarios.Seconds(120)
+			}))
+			o, mark := options(t, plan(t, s, loadtest.Firetower))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			loadtest.OnFault(&o, cancel)
+			r, _ := carryOut(ctx, t, o, mark)
+			if !r.Interrupted || r.ExitCode != loadtest.ExitInterrupted || r.Failure != "" || len(r.Faults) != 1 {
+				t.Fatalf("interrupted %v, exit %d, failure %q, faults %+v", r.Interrupted, r.ExitCode, r.Failure, r.Faults)
+			}
+			if f := r.Faults[0]; f.Down == nil || *f.Down > 60_000 {
+				t.Errorf("the victim was not brought back at once: %+v", f)
+			}
+		})
+	}
+}

@@ -119,7 +119,7 @@ func (r *run) calibrateWith(ctx context.Context, n *nursery, s scenarios.Scenari
 	closed := false
 	defer func() {
 		if !closed {
-			_, _ = c.pub.account() // the error that ended the calibration is the one to tell
+			_, _ = c.pub.close() // the error that ended the calibration is the one to tell
 		}
 	}()
 	if err := c.ready(ctx); err != nil {
@@ -140,10 +140,10 @@ func (r *run) calibrateWith(ctx context.Context, n *nursery, s scenarios.Scenari
 		c.settle(ctx)
 	}
 	closed = true
-	if _, err := c.pub.account(); err != nil {
+	if _, err := c.pub.close(); err != nil {
 		return nil, err
 	}
-	report, err := f.finish(ctx, c.pub.sentRuns())
+	report, err := f.finish(ctx, c.pub.runs)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@
 //	scrape.go     what servers publish; series_servers.go, over time
 //	budget.go     where the time of a delivery went, by the servers' own stages
 //	heatmap.go    deliveries by time and latency
-//	versus.go     several targets in turn on the same work
+//	versus.go     several targets in turn on the same work; build.go, other builds of ours
 //
 // It must not know what a server does inside: it sees sockets, /proc and the
 // counters that a server publishes. It imports no manager and no gateway.

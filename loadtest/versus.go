@@ -84,7 +84,8 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 	v.Ended = time.Now()
 	v.Fill(results)
 	v.ExitCode = versusExit(v, results)
-	if o.Gate && v.ExitCode == ExitOK && len(v.Worse()) > 0 {
+	// Worse by the runs that count is worse, whatever became of single runs.
+	if o.Gate && !v.Interrupted && len(v.Worse()) > 0 {
 		v.ExitCode = ExitRegression
 	}
 	return v, dir, errors.Join(failed, reports.WriteVersus(dir, v), reports.PointLatest(root, dir))

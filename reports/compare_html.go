@@ -70,7 +70,7 @@ func (c *Comparison) intro() []block { return []block{{Text: append(c.subject(),
 
 // sections are the chapters of one comparison.
 func (c *Comparison) sections(of string) []section {
-	out := []section{{"Ratios" + of, []block{plotBlock(c.forest())}}}
+	out := []section{{"Ratios" + of, []block{plotBlock(c.forest(plainWord))}}}
 	if c.Curve != nil && len(c.Curve.Quantiles) > 1 {
 		out = append(out, section{"Delivery latency by quantile" + of, []block{plotBlock(c.curvePlot())}})
 	}
@@ -99,8 +99,11 @@ func (c *Comparison) sections(of string) []section {
 	return append(out, section{"Sides" + of, []block{sides}})
 }
 
+// plainWord is a verdict as it is.
+func plainWord(v stats.Verdict) string { return string(v) }
+
 // forest are the ratios with their intervals.
-func (c *Comparison) forest() plot {
+func (c *Comparison) forest(word func(stats.Verdict) string) plot {
 	nan := math.NaN()
 	d := dots{label: "Ratios new / base with their intervals", from: nan, to: nan, ref: 1}
 	t := table{Head: []string{"figure", "base", "new", "ratio", "low", "high", "confidence", "p", "p, Holm", "band", "verdict", "runs to decide"}, Words: 11}
@@ -108,7 +111,7 @@ func (c *Comparison) forest() plot {
 	for _, f := range c.Figures {
 		verdict, band := "not judged", none
 		if f.Primary {
-			verdict, band = string(f.Verdict), fmt.Sprintf("±%.4g %%", 100*f.Band)
+			verdict, band = word(f.Verdict), fmt.Sprintf("±%.4g %%", 100*f.Band)
 		}
 		confidence, needed := none, none
 		if f.Runs > 0 {
@@ -136,6 +139,9 @@ func (c *Comparison) forest() plot {
 	}
 	d.x = ratioAxis("new / base", reach)
 	caption := sentence(c.method()) + " Shaded: what counts as no change."
+	if c.Runs > 0 {
+		caption += " The table says how many runs would decide what is inconclusive."
+	}
 	if !c.bounded() {
 		caption += fmt.Sprintf(" There are too few runs for an interval of %.4g %%: those shown have less, and decide nothing.", 100*(1-c.Alpha))
 	}

@@ -45,7 +45,7 @@ func (d *Comparisons) Summary(dir string) string {
 	} else {
 		for _, c := range d.Comparisons {
 			lines = append(lines, c.headline())
-			lines = append(lines, c.byVerdict(func(v stats.Verdict) string { return string(v) }, true)...)
+			lines = append(lines, c.byVerdict(plainWord, true)...)
 			lines = append(lines, c.warnings()...)
 		}
 	}
@@ -230,7 +230,11 @@ func (c *Comparison) table() []string {
 		out = append(out, fmt.Sprintf("  %-27s%10s%10s%8s%25s%7s  %s", f.label(), cell(f.BaseMedian, f.Unit), cell(f.NewMedian, f.Unit), ratioText(f.Ratio), f.interval(), p, f.word()))
 	}
 	out = append(out, "")
-	for _, line := range wrap(c.method(), lineWidth-2) {
+	text := c.method()
+	if c.Runs > 0 {
+		text += "; runs: of each side, in turn, to decide with a chance of 80 % by what is known"
+	}
+	for _, line := range wrap(text, lineWidth-2) {
 		out = append(out, "  "+line)
 	}
 	return out
@@ -268,10 +272,6 @@ func (c *Comparison) method() string {
 		}
 		seen[band] = true
 	}
-	text := fmt.Sprintf("%s by Holm over %s, intervals of %.4g %%; base and new are medians; less than %s is no change", design,
+	return fmt.Sprintf("%s by Holm over %s, intervals of %.4g %%; base and new are medians; less than %s is no change", design,
 		plural(int64(primary), "figure"), 100*(1-c.Alpha), strings.Join(bands, ", "))
-	if c.Runs > 0 {
-		text += "; runs: of each side, in turn, to decide with a chance of 80 % by what is known"
-	}
-	return text
 }

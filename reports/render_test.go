@@ -195,19 +195,41 @@ func TestPageOfARunThatMeasuredNothing(t *testing.T) {
 	}
 }
 
-// TestPageInABrowser opens the page from its file and finds no console message and
-// no request. It needs Chromium.
+// Every page opens from its file with no console message and no request. It needs
+// Chromium.
 func TestPageInABrowser(t *testing.T) {
 	t.Parallel()
+	comparison, err := reports.Compare(turns(t, "firetower@/old", 8, 1, 1), turns(t, "firetower", 8, 1.15, 2), reports.DefaultCompareOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, versus := versusOf(t, 3, turns(t, "firetower", 3, 1.15, 2), turns(t, "floor", 3, 1, 1))
+	for _, tt := range []struct {
+		name, want string
+		page       func() ([]byte, error)
+	}{
+		{"a run", "Latency by percentile", sample(t).HTML},
+		{"a comparison", "Ratio by quantile", reports.NewComparisons(comparison).HTML},
+		{"targets in turn", "firetower divided by floor", versus.HTML},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			page, err := tt.page()
+			if err != nil {
+				t.Fatal(err)
+			}
+			opensInABrowser(t, page, tt.want)
+		})
+	}
+}
+
+func opensInABrowser(t *testing.T, page []byte, want string) {
+	t.Helper()
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("no chromium on this machine")
 	}
 	dir := t.TempDir()
-	page, err := sample(t).HTML()
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(dir, "report.html")
 	if err := os.WriteFile(path, page, 0o600); err != nil {
 		t.Fatal(err)
@@ -224,7 +246,7 @@ func TestPageInABrowser(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
-	if !bytes.Contains(dom, []byte("Latency by percentile")) {
+	if !bytes.Contains(dom, []byte(want)) {
 		t.Error("the page was not rendered")
 	}
 	for line := range strings.Lines(stderr.String()) {

@@ -122,9 +122,9 @@ type table struct {
 // wordClass is the class of a verdict: ok, bad, warn or quiet.
 func wordClass(word string) string {
 	switch word {
-	case "valid", "ok", "held", "improved", "same", "yes", "sustained":
+	case "valid", "ok", "held", "improved", "better", "same", "yes", "sustained":
 		return "ok"
-	case "invalid", "failed", "regressed", "no", "not sustained":
+	case "invalid", "failed", "regressed", "worse", "no", "not sustained":
 		return "bad"
 	case "degraded", "note", "inconclusive":
 		return "warn"

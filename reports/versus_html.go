@@ -27,7 +27,7 @@ func (v *Versus) HTML() ([]byte, error) {
 	all := v.medians()
 	s.Sections = []section{{"Medians", []block{{Table: &all}}}}
 	for _, c := range v.Comparisons {
-		p := c.forest()
+		p := c.forest(versusWord)
 		p.Title = fmt.Sprintf("%s divided by %s", c.New.Label, c.Base.Label)
 		s.Sections = append(s.Sections, section{fmt.Sprintf("%s against %s: %s", c.New.Label, c.Base.Label, versusWord(c.Verdict)), []block{plotBlock(p)}})
 	}

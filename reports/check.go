@@ -1,12 +1,14 @@
 package reports
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // ErrSchema says that a document is not of the format that this build reads.
@@ -53,23 +55,32 @@ func (r *Result) Check() error {
 	return errors.Join(problems...)
 }
 
+// Validate reads and checks a result as Read does, and names the first property that
+// this build does not know, empty when it knows all: a later build may have added one.
+func Validate(path string) (unknown string, err error) {
+	if _, err := Read(path); err != nil {
+		return "", err
+	}
+	data, err := load(path)
+	if err != nil {
+		return "", err
+	}
+	strict := json.NewDecoder(bytes.NewReader(data))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&Result{}); err != nil {
+		// All else was found by Read.
+		_, name, _ := strings.Cut(err.Error(), "unknown field ")
+		return strings.Trim(name, `"`), nil
+	}
+	return "", nil
+}
+
 // Read loads and checks a result: from result.json itself or from the folder
 // that holds it.
 func Read(path string) (*Result, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, ResultFile)
-	}
-	f, err := os.Open(filepath.Clean(path))
+	data, err := load(path)
 	if err != nil {
-		return nil, fmt.Errorf("read result: %w", err)
-	}
-	defer f.Close() // only read
-	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
-	if err != nil {
-		return nil, fmt.Errorf("read result: %w", err)
-	}
-	if len(data) > maxDocument {
-		return nil, fmt.Errorf("read result: %s is larger than %d MiB", path, maxDocument>>20)
+		return nil, err
 	}
 	// The schema comes first: a document of another version need not parse as this one.
 	var head struct {
@@ -89,4 +100,24 @@ func Read(path string) (*Result, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return r, nil
+}
+
+// load is the bytes of a result document.
+func load(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, ResultFile)
+	}
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return nil, fmt.Errorf("read result: %w", err)
+	}
+	defer f.Close() // only read
+	data, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
+	if err != nil {
+		return nil, fmt.Errorf("read result: %w", err)
+	}
+	if len(data) > maxDocument {
+		return nil, fmt.Errorf("read result: %s is larger than %d MiB", path, maxDocument>>20)
+	}
+	return data, nil
 }

@@ -21,6 +21,7 @@ import (
 // below schema/. A new kind of document gets a line here.
 var documents = map[string]schema.Document{
 	"run.schema.json":     {Name: reports.Schema, Title: "Result of a load test", Value: reports.Result{}},
+	"sweep.schema.json":   {Name: reports.SweepSchema, Title: "Figures over settings", Value: reports.Sweep{}},
 	"versus.schema.json":  {Name: reports.VersusSchema, Title: "Targets side by side", Value: reports.Versus{}},
 	"compare.schema.json": {Name: reports.CompareSchema, Title: "Two sets of runs", Value: reports.Comparisons{}},
 }

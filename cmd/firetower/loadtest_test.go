@@ -147,6 +147,7 @@ func TestLoadtestRunAndReport(t *testing.T) {
 			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 		}
 	}
+	meetsSchema(t, "run.schema.json", filepath.Join(latest, reports.ResultFile))
 	code, stdout, stderr = cli(t, "report", "show", latest, "--json")
 	if code != exitOK || !strings.Contains(stdout, `"schema": "firetower.run/v1"`) {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)

@@ -15,9 +15,12 @@ import (
 // newReportCommand is `firetower report`.
 func newReportCommand(g *globalState) *cobra.Command {
 	return parent(
-		&cobra.Command{Use: "report", Short: "Show and compare results of load tests"},
+		&cobra.Command{Use: "report", Short: "Show, compare and export results of load tests"},
 		newReportShowCommand(g),
 		newReportCompareCommand(g),
+		newReportExportCommand(g),
+		newReportHTMLCommand(g),
+		newReportValidateCommand(g),
 	)
 }
 

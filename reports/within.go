@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -34,7 +35,8 @@ const blockSeconds = 5
 // Within reads the seconds of a run's histogram log and resamples them. It is nil for
 // a run of fewer than two blocks, or without the log.
 func Within(dir string) (*WithinRun, error) {
-	seconds, err := readIntervals(filepath.Join(dir, LogFile), "measure.delivery")
+	// Logs of older builds have the phase in every tag; a log has one form or the other.
+	seconds, err := readIntervals(filepath.Join(dir, LogFile), "delivery", "measure.delivery")
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil //nolint:nilnil // there is nothing to say
 	}
@@ -51,8 +53,9 @@ func Within(dir string) (*WithinRun, error) {
 	return &WithinRun{P99: Millis(int64(e.Value)), Low: Millis(int64(e.Low)), High: Millis(int64(e.High)), Seconds: len(seconds), Block: blockSeconds}, nil
 }
 
-// readIntervals reads the histograms of one tag from a histogram log, in order of time.
-func readIntervals(path, tag string) ([]stats.Histogram, error) {
+// readIntervals reads the histograms with any of the tags from a histogram log, in
+// order of time.
+func readIntervals(path string, tags ...string) ([]stats.Histogram, error) {
 	data, err := os.ReadFile(filepath.Clean(path))
 	if err != nil {
 		return nil, fmt.Errorf("read histogram log: %w", err)
@@ -62,7 +65,8 @@ func readIntervals(path, tag string) ([]stats.Histogram, error) {
 	scanner := bufio.NewScanner(bytes.NewReader(data))
 	scanner.Buffer(nil, 1<<20)
 	for scanner.Scan() {
-		if line := scanner.Text(); strings.HasPrefix(line, "#") || strings.HasPrefix(line, "Tag="+tag+",") {
+		line := scanner.Text()
+		if strings.HasPrefix(line, "#") || slices.ContainsFunc(tags, func(tag string) bool { return strings.HasPrefix(line, "Tag="+tag+",") }) {
 			lines.WriteString(line + "\n")
 		}
 	}

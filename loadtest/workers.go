@@ -63,7 +63,7 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 		}
 		if i == len(p.Workers)-1 {
 			for _, g := range s.Slow {
-				c.Slow = append(c.Slow, simulator.SlowSpec{Count: g.Count, Kind: simulator.SlowKind(g.Kind), ReceiveBuffer: int(g.ReceiveBuffer)})
+				c.Slow = append(c.Slow, simulator.SlowSpec{Count: g.Count, Kind: simulator.SlowKind(g.Kind), ReceiveBuffer: int(g.ReceiveBuffer), Rate: g.Rate.PerSecond})
 			}
 		}
 		first += conns

@@ -73,14 +73,6 @@ type phaseLedger struct {
 	innocent                                                                 *latency.Recorder // nil without a victim
 }
 
-// slowLedger is a [SlowReport] while it is being counted.
-type slowLedger struct {
-	subscribed, received int64
-	closed               map[string]int64
-	open                 int64
-	endedAt              []int64 // CLOCK_MONOTONIC
-}
-
 // published is what other goroutines may read at any time.
 type published struct {
 	connected, subscribed, refused, probed  atomic.Int64
@@ -108,7 +100,7 @@ func newAccount(config *Config, first, conns int) *account {
 		connect: latency.NewRecorder(), subscribe: latency.NewRecorder(),
 		refused: make(map[string]int64), reconnectRefused: make(map[string]int64),
 		reconnect: latency.NewRecorder(),
-		slow:      slowLedger{closed: make(map[string]int64)},
+		slow:      newSlowLedger(config, first, healthy, conns),
 	}
 	a.published.closed = make(map[string]int64)
 	if config.Churn.Topics > 0 {
@@ -332,7 +324,7 @@ func (a *account) ended(conn int, code string, now int64) {
 		}
 		return
 	}
-	a.slow.closed[code]++
+	a.slow.of(conn).Closed[code]++
 	if now != 0 {
 		a.slow.endedAt = append(a.slow.endedAt, now)
 	}
@@ -346,7 +338,7 @@ func (a *account) subscribed(conn int, back *comeback, now int64) {
 	if back == nil {
 		a.published.subscribed.Add(1)
 		if conn >= a.healthy {
-			a.slow.subscribed++
+			a.slow.of(conn).Subscribed++
 		}
 		return
 	}
@@ -361,9 +353,11 @@ func (a *account) closedHealthy() map[string]int64 {
 	a.published.mu.Lock()
 	closed := maps.Clone(a.published.closed)
 	a.published.mu.Unlock()
-	for code, n := range a.slow.closed {
-		if closed[code] -= n; closed[code] == 0 {
-			delete(closed, code)
+	for _, kind := range a.slow.kinds {
+		for code, n := range kind.Closed {
+			if closed[code] -= n; closed[code] == 0 {
+				delete(closed, code)
+			}
 		}
 	}
 	return closed

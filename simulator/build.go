@@ -20,10 +20,7 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 		Spread: Spread{MeanLatency: latency.NewRecorder()},
 	}
 	if config.Healthy() < config.Connections {
-		r.Slow = &SlowReport{
-			Connections: config.Connections - config.Healthy(),
-			Closed:      make(map[string]int64), Ended: latency.NewRecorder(),
-		}
+		r.Slow = newSlowReport()
 	}
 	subscribers := config.Topics.Subscribers(config.FirstIndex, config.Healthy())
 	expected, err := expectations(config, sent)
@@ -250,18 +247,6 @@ func phaseOf(ledgers []*PhaseReport, phase Phase) *PhaseReport {
 		}
 	}
 	return ledgers[phase]
-}
-
-func (s *slowLedger) addTo(r *SlowReport, started int64) {
-	r.Subscribed += s.subscribed
-	r.Received += s.received
-	r.Open += s.open
-	addCounts(r.Closed, s.closed)
-	for _, at := range s.endedAt {
-		if started != 0 {
-			r.Ended.Record(max(at-started, 0))
-		}
-	}
 }
 
 func (u *Unattributed) add(from Unattributed) {

@@ -21,24 +21,6 @@ const (
 	EngineGoroutine Engine = "goroutine"
 )
 
-// SlowKind names what a slow connection does.
-type SlowKind string
-
-// SlowNeverReads subscribes like the others and then leaves everything in its socket.
-const SlowNeverReads SlowKind = "never-reads"
-
-// SlowSpec asks for connections that do not keep up. They are the last of the fleet's connections, in the order of the
-// specs, and stand in no figure but their own (see [SlowReport]).
-type SlowSpec struct {
-	// Count is how many.
-	Count int `json:"count"`
-	// Kind is what they do. Default "never-reads".
-	Kind SlowKind `json:"kind"`
-	// ReceiveBuffer is their SO_RCVBUF in bytes, which Linux doubles. It is small, since back-pressure shows only
-	// once this buffer and the server's send buffer are full. Default 4096.
-	ReceiveBuffer int `json:"receive_buffer"`
-}
-
 // Config is one fleet: the connections of one process. It travels to worker processes as JSON; durations are
 // nanoseconds there.
 type Config struct {
@@ -186,11 +168,7 @@ func (c Config) Validate() error {
 	}
 	slow := 0
 	for i, s := range c.Slow {
-		atLeast(fmt.Sprintf("slow[%d].count", i), s.Count, 0)
-		atLeast(fmt.Sprintf("slow[%d].receive_buffer", i), s.ReceiveBuffer, 0)
-		if s.Kind != SlowNeverReads && s.Kind != "" {
-			bad("slow[%d].kind: must be %q, got %q", i, SlowNeverReads, s.Kind)
-		}
+		problems = append(problems, s.validate(fmt.Sprintf("slow[%d]", i)))
 		slow += s.Count
 	}
 	if slow > c.Connections {

@@ -17,6 +17,9 @@ const (
 	connSubscribing           // subscription sent
 	connReceiving             // subscribed
 	connIgnoring              // subscribed, slow by plan: its socket is left alone
+	connSipping               // subscribed, slow by plan: its socket is read one message at a time
+	connMute                  // subscribed, slow by plan: it reads and sends nothing that it is asked for
+	connOver                  // mute, and the server has said goodbye
 	connLeaving               // our close frame sent, the server's outstanding
 	connWaiting               // lost, and to come back: no descriptor until then
 	connClosed                // no descriptor any more
@@ -102,7 +105,7 @@ func (s *shard) take(index int, data []byte, now int64) {
 	if len(c.partial) > 0 {
 		data = s.completePartial(index, data, now)
 	}
-	for len(data) > 0 && c.fd >= 0 {
+	for len(data) > 0 && c.fd >= 0 && c.state != connOver {
 		f, n, _, fail := parseFrame(data, s.config.MaxFrame)
 		switch {
 		case fail != 0:
@@ -169,6 +172,9 @@ func (s *shard) frame(index int, f wsFrame, n int, now int64) {
 	c := &s.conns[index]
 	switch f.op {
 	case opPing:
+		if c.state == connMute {
+			return
+		}
 		s.account.unattributed.Pings++
 		s.scratch = s.masks.appendFrame(s.scratch[:0], opPong, f.payload)
 		s.send(index, s.scratch)
@@ -177,6 +183,10 @@ func (s *shard) frame(index int, f wsFrame, n int, now int64) {
 		code, fail := parseClose(f.payload)
 		if fail != 0 {
 			s.violated(index, fail, now)
+			return
+		}
+		if c.state == connMute && slowSpec(s.config, s.account.first+index).kind() == SlowHalfOpen {
+			s.toldToEnd(index, closeKey(code, ""), now)
 			return
 		}
 		if c.state != connLeaving { // §5.5.1: echo it, then it is the server's turn to close the connection
@@ -252,7 +262,7 @@ func (s *shard) lost(index int, code string, now int64) {
 	case connConnecting, connUpgrading, connSubscribing, connNew:
 		s.refuse(index, "closed before subscribed: "+code)
 		return
-	case connReceiving, connIgnoring:
+	case connReceiving, connIgnoring, connSipping, connMute:
 		s.account.ended(index, code, now)
 		if s.config.Reconnect.Enabled && index < s.account.healthy {
 			s.close(index)
@@ -260,11 +270,12 @@ func (s *shard) lost(index int, code string, now int64) {
 			s.comeBack(index, now)
 			return
 		}
+	case connOver: // its end has been counted
 	case connLeaving:
 		s.closing--
 		if index >= s.account.healthy {
 			if code == closeKey(closeNormal, "") {
-				s.account.slow.open++ // it answered our goodbye: it had not ended the connection
+				s.account.slow.of(index).Open++ // it answered our goodbye: it had not ended the connection
 			} else {
 				s.account.ended(index, code, 0)
 			}
@@ -307,7 +318,7 @@ const maxOut = 64 << 10
 // send writes, and keeps what the socket does not take.
 func (s *shard) send(index int, data []byte) {
 	c := &s.conns[index]
-	if c.fd < 0 {
+	if c.fd < 0 || c.state == connMute || c.state == connOver {
 		return
 	}
 	if len(c.out) == 0 {
@@ -360,7 +371,11 @@ func (s *shard) sayGoodbye() {
 	s.timers, s.dial.again, s.dial.attempts, s.dial.inFlight = nil, nil, nil, 0
 	for index := range s.conns {
 		c := &s.conns[index]
-		slow := c.state == connIgnoring
+		if c.state == connMute || c.state == connOver {
+			s.hangUp(index)
+			continue
+		}
+		slow := c.state == connIgnoring || c.state == connSipping
 		if !slow && c.state != connReceiving {
 			if index < s.account.healthy {
 				s.account.down++
@@ -384,7 +399,7 @@ func (s *shard) abandon() {
 	for index := range s.conns {
 		c := &s.conns[index]
 		if c.state == connLeaving && index >= s.account.healthy {
-			s.account.slow.open++
+			s.account.slow.of(index).Open++
 		}
 		s.close(index)
 		c.state = connClosed

@@ -216,11 +216,9 @@ func (s *shard) subscribed(index int, now int64) {
 		return
 	}
 	s.settle()
-	if index < s.account.healthy {
-		return
+	if index >= s.account.healthy {
+		s.slowDown(index, now)
 	}
-	c.state = connIgnoring
-	s.listenFor(index, unix.EPOLLRDHUP|unix.EPOLLET)
 }
 
 // refuse ends an attempt that has not got to its subscription.

@@ -89,7 +89,7 @@ func (a *account) replied(conn int) verdict {
 // stamped counts a message with a stamp, of a healthy connection or of one that is slow by plan.
 func (a *account) stamped(conn int, envelope, data []byte, wire int, now int64) {
 	if conn >= a.healthy {
-		a.slow.received++
+		a.slow.of(conn).Received++
 		return
 	}
 	a.message(conn, envelope, data, wire, now)

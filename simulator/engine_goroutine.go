@@ -74,21 +74,6 @@ func forShards(config *Config, shard func(first, conns int)) {
 	}
 }
 
-// slowSpec is the spec that a connection, counted within the fleet, was made slow by, or nil.
-func slowSpec(config *Config, conn int) *SlowSpec {
-	conn -= config.Healthy()
-	for i := range config.Slow {
-		if conn < 0 {
-			return nil
-		}
-		if conn < config.Slow[i].Count {
-			return &config.Slow[i]
-		}
-		conn -= config.Slow[i].Count
-	}
-	return nil
-}
-
 func (e *goroutineEngine) accounts() []*account {
 	accounts := make([]*account, len(e.shards))
 	for i, s := range e.shards {

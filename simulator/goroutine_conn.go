@@ -29,6 +29,7 @@ type goroutineConn struct {
 	subscribed bool
 	saidBye    bool // no connection after this one
 	reset      bool // ended by [Fleet.Disconnect]
+	over       bool // half-open, and its end has been counted
 }
 
 // live is the whole life of a connection. settled is called once, when it has subscribed or failed.
@@ -68,11 +69,15 @@ func (c *goroutineConn) session(back *comeback, settled func()) *comeback {
 		settled()
 	}
 	code, refusal, now := c.read(back, settled)
+	c.endure(code, now)
 	c.close()
 	c.mu.Lock()
-	subscribed, saidBye, reset := c.subscribed, c.saidBye, c.reset
+	subscribed, saidBye, reset, over := c.subscribed, c.saidBye, c.reset, c.over
 	c.ws, c.subscribed, c.reset = nil, false, false
 	c.mu.Unlock()
+	if over {
+		return nil
+	}
 	if !subscribed {
 		return c.refused(back, firstOf(refusal, "closed before subscribed: "+code))
 	}
@@ -89,7 +94,7 @@ func (c *goroutineConn) session(back *comeback, settled func()) *comeback {
 		}
 	case c.slow == nil:
 	case code == closeKey(websocket.CloseNormalClosure, ""), code == closeKey(websocket.CloseAbnormalClosure, "closed"):
-		c.shard.account.slow.open++ // it answered our goodbye, or nothing: it had not ended the connection
+		c.shard.account.slow.of(c.index).Open++ // it answered our goodbye, or nothing: it had not ended the connection
 	default:
 		c.shard.account.ended(c.index, code, 0)
 	}
@@ -125,7 +130,7 @@ func (c *goroutineConn) open(back *comeback) (reason string) {
 		dialer.LocalAddr = &net.TCPAddr{IP: ip.AsSlice()}
 	}
 	upgrade := websocket.Dialer{
-		NetDialContext: dialer.DialContext, ReadBufferSize: 1 << 10, WriteBufferSize: 512,
+		NetDialContext: dialer.DialContext, ReadBufferSize: c.readBuffer(), WriteBufferSize: 512,
 		HandshakeTimeout: config.HandshakeTimeout,
 	}
 	if config.Subprotocol != "" {
@@ -197,6 +202,10 @@ func (c *goroutineConn) markSubscribed(back *comeback) {
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
 	c.shard.account.subscribed(c.index, back, c.engine.clock.Now())
+	if c.slow != nil && c.slow.kind() == SlowWriter {
+		ws := c.ws
+		c.engine.readers.Go(func() { c.trickle(ws.NetConn()) })
+	}
 }
 
 // messageBuffers are shared by all connections of the process: a buffer is held from a message's first byte to its
@@ -207,22 +216,27 @@ var messageBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, 4<<1
 func (c *goroutineConn) read(back *comeback, settled func()) (code, refusal string, now int64) {
 	c.ws.SetPingHandler(func(data string) error {
 		c.shard.mu.Lock()
-		c.shard.account.unattributed.Pings++
+		if !c.slow.mute() {
+			c.shard.account.unattributed.Pings++
+		}
 		c.shard.mu.Unlock()
+		if c.slow.mute() {
+			return nil
+		}
 		err := c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second))
 		if errors.Is(err, websocket.ErrCloseSent) {
 			return nil
 		}
 		return err
 	})
+	if c.slow.mute() { // the library would answer
+		c.ws.SetCloseHandler(func(int, string) error { return nil })
+	}
 	asked := c.engine.clock.Now()
 	subscribed := !c.acknowledged()
 	for {
 		if subscribed && c.slow != nil {
-			select {
-			case <-c.release:
-			case <-c.engine.ctx.Done():
-			}
+			c.pause()
 		}
 		_, r, err := c.ws.NextReader()
 		if err != nil {
@@ -296,7 +310,7 @@ func (c *goroutineConn) bye() bool {
 	close(c.release)
 	switch {
 	case c.ws == nil:
-	case !c.subscribed: // on its way back
+	case !c.subscribed, c.slow.mute(): // on its way back, or unable to say it
 		c.ws.Close()
 	default:
 		message := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")

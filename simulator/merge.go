@@ -90,13 +90,9 @@ func (r *Report) mergePart(part *Report, ledgers []*PhaseReport) error {
 	}
 	if slow := part.Slow; slow != nil {
 		if r.Slow == nil {
-			r.Slow = &SlowReport{Closed: make(map[string]int64), Ended: latency.NewRecorder()}
+			r.Slow = newSlowReport()
 		}
-		r.Slow.Connections += slow.Connections
-		r.Slow.Subscribed += slow.Subscribed
-		r.Slow.Open += slow.Open
-		r.Slow.Received += slow.Received
-		addCounts(r.Slow.Closed, slow.Closed)
+		r.Slow.add(slow)
 		merges = append(merges, mergeInto(r.Slow.Ended, slow.Ended))
 	}
 	return errors.Join(merges...)

@@ -182,23 +182,6 @@ func (s Spread) Jain() float64 {
 	return s.Delivered * s.Delivered / (float64(s.Connections) * s.DeliveredSquares)
 }
 
-// SlowReport tells of the connections that were slow by plan.
-type SlowReport struct {
-	// Connections is how many there were and Subscribed how many of them got there.
-	Connections int   `json:"connections"`
-	Subscribed  int64 `json:"subscribed"`
-	// Closed counts how they ended, by close code. A connection that does not read learns of its end when Finish reads
-	// what is left in its socket; the kernel tells of a reset at once.
-	Closed map[string]int64 `json:"closed"`
-	// Open were still connected at the end.
-	Open int64 `json:"open"`
-	// Received counts the messages that Finish found in their sockets.
-	Received int64 `json:"received"`
-	// Ended is the time, from the first message that any connection of the fleet received, to the moment when the
-	// kernel told of a slow connection's end; those that only Finish discovered are not in it.
-	Ended *latency.Recorder `json:"ended"`
-}
-
 // Load tells how hard the loops of a fleet worked. The goroutine engine has no loops and leaves it zero.
 type Load struct {
 	// Batches is how many times a loop asked for events, FullBatches how often it got as many as it asked for, and

@@ -282,8 +282,14 @@ func (s *shard) ring(now int64) {
 		if !ok {
 			return
 		}
-		if s.conns[index].state == connWaiting {
+		switch s.conns[index].state {
+		case connWaiting:
 			s.dial.again = append(s.dial.again, index)
+		case connSipping:
+			s.sip(index, now)
+		case connMute:
+			s.trickle(index, now)
+		default: // it has ended since
 		}
 	}
 }

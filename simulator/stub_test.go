@@ -50,6 +50,7 @@ type stubConn struct {
 	pongs  []string
 	closed int // the close code that the client sent; 0 before
 	reset  bool
+	ended  bool // reading has come to an end
 }
 
 func newStub(t testing.TB, change func(*stub)) *stub {
@@ -131,6 +132,9 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, frame, err := ws.ReadMessage()
 		if err != nil {
 			var closed *websocket.CloseError
+			c.mu.Lock()
+			c.ended = true
+			c.mu.Unlock()
 			if errors.Is(err, syscall.ECONNRESET) {
 				c.mu.Lock()
 				c.reset = true
@@ -188,6 +192,12 @@ func (c *stubConn) sawReset() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reset
+}
+
+func (c *stubConn) sawEnd() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
 }
 
 func (c *stubConn) sawPongs() []string {

@@ -72,3 +72,6 @@ func CeilingCheck(loop string, share float64, note string) reports.Check {
 	}
 	return e.ceilingCheck()
 }
+
+// Steady is steady.
+var Steady = steady

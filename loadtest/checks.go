@@ -40,6 +40,8 @@ type evidence struct {
 	forgot  int64
 
 	calibration calibration
+	warmup      steadiness
+	idle        hiccupLoad // the coordinator's
 }
 
 // selfCheck says whether the figures of a run can be believed.
@@ -52,7 +54,7 @@ func selfCheck(e evidence) ([]reports.Check, reports.Verdict, []string) {
 		checks = append(checks, e.lag())
 	}
 	checks = append(checks, e.sched(), e.stalls(), e.gc(), e.clock(), e.box(), e.reader(), e.backlog(), e.steal(), e.kernel(), e.listen(), e.pressure(),
-		e.ceilingCheck(), e.budgetCheck())
+		e.hiccupCheck(), e.ceilingCheck(), e.steadyCheck(), e.budgetCheck())
 	verdict := reports.Valid
 	var reasons []string
 	for _, c := range checks {

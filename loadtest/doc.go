@@ -14,6 +14,7 @@
 //	publisher.go  the plan of messages and its account; sink_*.go, where they go
 //	sampler.go    CPU, memory and descriptors of every process
 //	run.go        one run from start to teardown; phases.go is its parts, in order
+//	warmup.go     the warm-up goes on until latency has come to rest; hiccup.go, a thread that tells how late it wakes
 //	fault.go      what is done to the servers meanwhile
 //	ledger.go     the account, and which losses a fault explains
 //	checks.go     the self-check and its verdict

@@ -77,7 +77,7 @@ func loop(s scenarios.Scenario) string {
 func (r *run) judge(res *reports.Result) {
 	ev := evidence{
 		result: res, from: r.edgeFrom, to: r.edgeTo, connect: r.edgeStart, loads: r.loads, skew: r.skew,
-		cpus: r.o.Plan.Machine.CPUs, calibration: r.calibration, faults: r.fleet.faults(),
+		cpus: r.o.Plan.Machine.CPUs, calibration: r.calibration, warmup: r.warmup, idle: r.idle, faults: r.fleet.faults(),
 	}
 	if r.report != nil {
 		ev.forgot = r.report.Forgotten

@@ -150,11 +150,11 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 			return err
 		}
 	}
-	if warm := r.s.Phases.Warmup.Duration; warm > 0 && r.s.Load.Mode != scenarios.ModeIdle {
+	if warm := r.s.Phases.Warmup.Duration; warms(r.s) {
 		total, status := r.elapsed(warm, r.trafficDetail())
 		err := r.phase(ctx, "warmup", total, status, func() error {
 			base := r.fleet.received()
-			r.publish(ctx, simulator.PhaseWarmup, warm)
+			r.warmUp(ctx, warm)
 			r.arrive(ctx, base, r.s.Phases.Drain.Duration, simulator.PhaseWarmup)
 			return nil
 		})
@@ -165,6 +165,7 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 	if _, err := r.fleet.mark(ctx); err != nil {
 		return err
 	}
+	r.meter.read(r.clock.Now())
 	r.edgeFrom = r.sampler.edge(scrape(ctx, r.system.scrapes))
 	r.measured = true
 	base := r.fleet.received()
@@ -267,7 +268,7 @@ func (r *run) finish(ctx context.Context) error {
 		var errs []error
 		if r.measured {
 			loads, err := r.fleet.mark(ctx)
-			r.loads = loads
+			r.loads, r.idle = loads, r.meter.read(r.clock.Now())
 			errs = append(errs, err)
 		}
 		skew, err := r.fleet.skew(ctx, r.clock)

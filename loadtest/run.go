@@ -144,6 +144,9 @@ type run struct {
 	loads             []workerLoad
 	skew              time.Duration
 	calibration       calibration
+	warmup            steadiness
+	meter             hiccups    // the coordinator's own
+	idle              hiccupLoad // what it told of the measured phase
 	faults            []faultRecord
 	acks              sinkAccount
 	report            *simulator.Report
@@ -203,6 +206,7 @@ func (r *run) execute(soft context.Context) error {
 	wg.Go(func() { r.watch(hard, fail) })
 	wg.Go(func() { r.sampler.run(hard) })
 	wg.Go(func() { r.servers.run(hard) })
+	wg.Go(func() { r.meter.run(hard, r.clock) })
 
 	err := r.prepare(ctx)
 	if err == nil {

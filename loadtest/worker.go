@@ -76,10 +76,8 @@ type workerLoad struct {
 	GCMax time.Duration `json:"gc_max_ns"`
 	// GCShare is the collector's share of the CPU time that the worker used.
 	GCShare float64 `json:"gc_share"`
-	// StallShare is the share of time in which the whole process stood still, StallMax the
-	// longest such time.
-	StallShare float64       `json:"stall_share"`
-	StallMax   time.Duration `json:"stall_max_ns"`
+
+	hiccupLoad
 }
 
 const (
@@ -177,7 +175,7 @@ func (w *worker) handle(ctx context.Context, wg *sync.WaitGroup, r request) {
 	case opMark:
 		now := sampleRuntime()
 		load := now.since(w.base)
-		load.StallShare, load.StallMax = w.hiccups.read(w.clock.Now())
+		load.hiccupLoad = w.hiccups.read(w.clock.Now())
 		w.base = now
 		w.say(reply{Op: r.Op, Load: &load})
 	default:

@@ -60,6 +60,41 @@ func (f *FakeSink) send(_ context.Context, topic string, data []byte, _ pendingA
 func (f *FakeSink) account() sinkAccount { return sinkAccount{} }
 func (f *FakeSink) close() error         { return nil }
 
+// PeerSink is a sink of a server of others.
+type PeerSink struct{ to sink }
+
+// DialPeer opens a sink for a target that listens at addr.
+func DialPeer(ctx context.Context, target Target, addr string, window int) (PeerSink, error) {
+	c, err := clock.New()
+	if err != nil {
+		return PeerSink{}, err
+	}
+	p := &Plan{Target: target, Scenario: scenarios.Scenario{Load: scenarios.Load{Window: window}}}
+	s := &system{target: target, peer: announcement{Publish: addr}}
+	to, err := s.peerSink(ctx, c, p)
+	return PeerSink{to}, err
+}
+
+// Send hands a message of the measured phase over, which may wait for the window for as long.
+func (s PeerSink) Send(ctx context.Context, topic string, data []byte, wait time.Duration) error {
+	c, err := clock.New()
+	if err != nil {
+		return err
+	}
+	now := c.Now()
+	return s.to.send(ctx, topic, data, pendingAck{phase: simulator.PhaseMeasure, actual: now}, now+int64(wait))
+}
+
+// Close ends the sink, and tells what came of its messages.
+func (s PeerSink) Close() (acked, missed, unacknowledged int64, errs map[string]int64, err error) {
+	err = s.to.close()
+	a := s.to.account()
+	if r := a.acks[simulator.PhaseMeasure]; r != nil {
+		acked = r.Count()
+	}
+	return acked, a.missed[simulator.PhaseMeasure], a.unacknowledged[simulator.PhaseMeasure], a.errors, err
+}
+
 // The errors of sinks.
 var (
 	ErrWindowFull   = errWindowFull

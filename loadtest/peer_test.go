@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"firetower/loadtest"
+	"firetower/reports"
 	"firetower/scenarios"
 )
 
@@ -41,6 +42,9 @@ func TestPeerRuns(t *testing.T) {
 		// Bursts are what servers join into one frame.
 		{"centrifuge-batch, bursts", loadtest.CentrifugeBatch, "centrifugo-json", true, bursts},
 		{"nats, bursts", loadtest.NATS, "nats", false, bursts},
+		{"centrifuge, clients that come back", loadtest.Centrifuge, "centrifugo-json", true, comeback},
+		{"nats, clients that come back", loadtest.NATS, "nats", false, comeback},
+		{"gws, clients that come back", loadtest.GWS, "broadcast", false, comeback},
 		{"centrifuge, topics shared out over two workers", loadtest.Centrifuge, "centrifugo-json", true, shared},
 		{"nats, topics shared out over two workers", loadtest.NATS, "nats", false, shared},
 		{"gws, topics shared out over two workers", loadtest.GWS, "broadcast", false, shared},
@@ -52,7 +56,11 @@ func TestPeerRuns(t *testing.T) {
 			o, mark := options(t, p)
 			o.Peers = peers
 			r, _ := carryOut(t.Context(), t, o, mark)
-			everythingArrived(t, r)
+			if len(p.Scenario.Faults) > 0 {
+				allCameBack(t, r)
+			} else {
+				everythingArrived(t, r)
+			}
 			if r.Target != string(tt.target) || r.Subprotocol != tt.spoken || r.Server.RSSBytesPerConnection == nil || r.Server.RSSEmpty == 0 {
 				t.Errorf("target %s speaks %s, server %+v", r.Target, r.Subprotocol, r.Server)
 			}
@@ -68,6 +76,24 @@ func TestPeerRuns(t *testing.T) {
 
 func bursts(s *scenarios.Scenario) {
 	s.Load.Mode, s.Load.Burst, s.Load.Every = scenarios.ModeBurst, 50, scenarios.Seconds(0.5)
+}
+
+// comeback resets half of the clients, which connect and subscribe again.
+func comeback(s *scenarios.Scenario) {
+	s.Reconnect.Mode, s.Reconnect.After, s.Reconnect.Most = scenarios.ReconnectAlways, scenarios.Seconds(0.05), scenarios.Seconds(0.2)
+	s.Phases.Measure = scenarios.Seconds(3)
+	s.Faults = []scenarios.Fault{{Kind: scenarios.FaultDisconnect, Share: 0.5, At: scenarios.Seconds(0.5), Recover: scenarios.Seconds(2)}}
+	s.Thresholds = nil
+}
+
+func allCameBack(t *testing.T, r *reports.Result) {
+	t.Helper()
+	if r.Failure != "" || len(r.Faults) != 1 || r.Reconnects != 15 {
+		t.Fatalf("failure %q, %d came back, faults %+v", r.Failure, r.Reconnects, r.Faults)
+	}
+	if r.LostUnexplained != 0 || r.Duplicated != 0 || r.Reordered != 0 || r.Corrupt != 0 || r.Foreign != 0 || r.Received == 0 {
+		t.Errorf("%d lost without a reason, ledger %+v", r.LostUnexplained, r.Ledger)
+	}
 }
 
 func shared(s *scenarios.Scenario) {

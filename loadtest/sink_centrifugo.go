@@ -12,9 +12,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"firetower/simulator"
 	"firetower/simulator/clock"
-	"firetower/simulator/latency"
 )
 
 // centrifugoSink publishes over Centrifugo's JSON protocol, as a client that may do
@@ -62,10 +60,7 @@ func dialCentrifugo(ctx context.Context, c *clock.Clock, url string, window int)
 	_ = resp.Body.Close() // empty after an upgrade
 	s := &centrifugoSink{
 		conn: conn, clock: c, window: window, id: 1, room: make(chan struct{}, 1), ended: make(chan struct{}),
-		sum: sinkAccount{
-			acks: map[simulator.Phase]*latency.Recorder{}, unacknowledged: map[simulator.Phase]int64{},
-			missed: map[simulator.Phase]int64{},
-		},
+		sum: newSinkAccount(),
 	}
 	if err := s.hello(); err != nil {
 		_ = conn.Close() // what it says follows from the error
@@ -113,7 +108,7 @@ func (s *centrifugoSink) read() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.pending {
-		s.sum.unacknowledged[p.phase]++
+		s.sum.note(p, 0, false, true)
 	}
 	s.pending = nil
 }
@@ -142,13 +137,7 @@ func (s *centrifugoSink) answer(line []byte, now int64) {
 	}
 	p := s.pending[0]
 	s.pending = s.pending[1:]
-	if s.sum.acks[p.phase] == nil {
-		s.sum.acks[p.phase] = latency.NewRecorder()
-	}
-	s.sum.acks[p.phase].Record(now - p.actual)
-	if a.Error != nil {
-		s.sum.missed[p.phase]++
-	}
+	s.sum.note(p, now, a.Error != nil, false)
 	select {
 	case s.room <- struct{}{}:
 	default:

@@ -123,6 +123,15 @@ func TestSlowerBuildRegresses(t *testing.T) {
 	}
 	nothingLeft(t, mark)
 	t.Log("\n" + v.Summary(dir))
+	counts := map[string]int{}
+	for _, run := range v.Runs {
+		if run.Verdict != reports.Invalid {
+			counts[run.Target]++
+		}
+	}
+	if n := min(counts[v.Targets[0]], counts[v.Targets[1]]); n < 6 {
+		t.Skipf("the machine is too busy: %d of 8 runs of a side are not invalid", n)
+	}
 	if v.ExitCode != loadtest.ExitRegression {
 		t.Errorf("exit code %d", v.ExitCode)
 	}

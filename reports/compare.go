@@ -309,10 +309,17 @@ func (c *Comparison) judge(b, n counted, turns bool, o CompareOptions) {
 		if base, next := pairs(b, n, m.metric); turns && stats.EnoughPairs(len(base), o.Alpha, len(metrics)) {
 			q.Base, q.Next, q.Paired = base, next, true
 			f.Base, f.New = base, next
+			f.BaseMedian, f.NewMedian = Median(base), Median(next)
 			c.Paired = true
 		}
 		questions = append(questions, q)
 		c.Figures = append(c.Figures, f)
+	}
+	if left := len(b.runs) + len(n.runs); c.Paired {
+		base, _ := pairs(b, n, metrics[0].metric)
+		if left -= 2 * len(base); left > 0 {
+			c.Notes = append(c.Notes, fmt.Sprintf("%s in no pair: the other of the block does not count.", plural(int64(left), "run")))
+		}
 	}
 	var verdicts []stats.Verdict
 	for i, a := range stats.Decide(questions, o.Alpha) {

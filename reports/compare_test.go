@@ -92,6 +92,13 @@ func TestCompareFindsWhatWasPlanted(t *testing.T) {
 	if f := figure(t, slower, cpuMetric); f.Verdict != stats.Regressed || f.Test != "signed rank" || *f.Low > 1.15 || *f.High < 1.15 {
 		t.Errorf("CPU: %+v", f)
 	}
+	// A block with a run that does not count has no pair.
+	base, next := turns(t, "firetower@/old", 10, 1, 1), turns(t, "firetower", 10, 1.15, 2)
+	base.Runs[3].Verdict = reports.Invalid
+	holed, text := compared(t, base, next, false)
+	if f := figure(t, holed, cpuMetric); len(f.Base) != 9 || len(f.New) != 9 || f.New[3] != *next.Runs[4].Server.CPUMicrosPerDelivery || !strings.Contains(text, "1 run in no pair: the other of the block does not count.") {
+		t.Errorf("%+v\n%s", f, text)
+	}
 	faster, _ := compared(t, turns(t, "firetower@/old", 10, 1.15, 1), turns(t, "firetower", 10, 1, 2), false)
 	if faster.Verdict != stats.Improved {
 		t.Errorf("15 %% faster: %s", faster.Verdict)

@@ -71,6 +71,24 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
+// BenchmarkFanOutAlone is what a fan-out costs beside its system calls, which take 4 us
+// and more each.
+func BenchmarkFanOutAlone(b *testing.B) {
+	for _, messages := range []int{1, 16} {
+		for _, connections := range []int{1, 10, 100, 1000} {
+			b.Run(fmt.Sprintf("messages=%d/subs=%d", messages, connections), func(b *testing.B) {
+				g := run(b, nil)
+				f := gateway.NewFanOutAlone(g, connections, messages)
+				b.ReportAllocs()
+				for b.Loop() {
+					f.Deliver()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*connections), "ns/write")
+			})
+		}
+	}
+}
+
 type countingWriter struct{ n atomic.Int64 }
 
 func (w *countingWriter) Write(b []byte) (int, error) {

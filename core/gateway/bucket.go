@@ -276,7 +276,7 @@ func (w *batchWriter) write(b batch, towers []*FireTower) {
 			w.streak = 0
 			runtime.Gosched()
 		}
-		if n := i + 1 - timed; n > timed/fanoutGrain || n >= fanoutMost || i+1 == len(towers) {
+		if n := i + 1 - timed; n > grain(timed) || i+1 == len(towers) {
 			now := w.clock.now()
 			w.stages.fanned(w.begun, w.now, now, n, len(b.frames))
 			w.now, timed = now, i+1

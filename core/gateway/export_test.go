@@ -157,13 +157,32 @@ type FanOut struct {
 	t    []*push
 }
 
+func newTestWriter(g *Gateway) batchWriter {
+	return batchWriter{joinBytes: g.opts.JoinBytes, metrics: g.metrics, clock: &g.clock, stages: new(laneStages)}
+}
+
 // NewFanOut prepares delivering messages of data to the subscribers of a topic
 // in the first Bucket.
 func NewFanOut(g *Gateway, topicName string, data []byte, messages int) *FanOut {
-	f := &FanOut{w: batchWriter{joinBytes: g.opts.JoinBytes, metrics: g.metrics, clock: &g.clock, stages: new(laneStages)}}
+	f := &FanOut{w: newTestWriter(g)}
 	f.list = g.towers.index.find(topicName).lists[0].Load()
 	for range messages {
 		f.t = append(f.t, &push{topic: topicName, data: data})
+	}
+	return f
+}
+
+// NewFanOutAlone prepares delivering to connections that have ended: all that a
+// fan-out does but the system calls.
+func NewFanOutAlone(g *Gateway, connections, messages int) *FanOut {
+	t := &topic{name: "room"}
+	f := &FanOut{w: newTestWriter(g), list: &subscriberList{topic: t}}
+	for range connections {
+		tower := &FireTower{gateway: g, state: stateClosed, fd: -1}
+		f.list.add(&subscription{tower: tower, topic: t, list: f.list})
+	}
+	for range messages {
+		f.t = append(f.t, &push{topic: "room", data: []byte(`"x"`)})
 	}
 	return f
 }

@@ -45,22 +45,29 @@ func (s *laneStages) written(pushes []*push, subscribers int, begun, end int64) 
 		return
 	}
 	n := uint64(subscribers)
+	central, bucket, broadcast := s.central.Run(), s.bucket.Run(), s.broadcast.Run()
 	for _, p := range pushes {
-		s.central.Observe(p.queued-p.arrived, n)
-		s.bucket.Observe(begun-p.queued, n)
-		s.broadcast.Observe(end-p.arrived, 1)
+		central.Observe(p.queued-p.arrived, n)
+		bucket.Observe(begun-p.queued, n)
+		broadcast.Observe(end-p.arrived, 1)
 	}
+	central.End()
+	bucket.End()
+	broadcast.End()
 }
 
-// The clock is read after a share 1/fanoutGrain of the subscribers that have been
-// written so far, and at least after every fanoutMost: what lies between two readings
-// is taken as evenly spaced, and counted where its mean is. So a large fan-out costs a
-// reading per fanoutMost writes, and an offset is told to within an eighth of itself, or
-// half of fanoutMost writes.
-const (
-	fanoutGrain = 8
-	fanoutMost  = 32
-)
+// grain is how many subscribers more than one are written between two readings of the
+// clock, once so many have been: what lies between is taken as evenly spaced, which
+// keeps the sum, and counted where its mean is. So a place in a large fan-out is told to
+// within an eighth, among the first few to within a half, and a reading costs little
+// beside the writes.
+func grain(written int) int {
+	const few, most = 16, 31
+	if written < few {
+		return written / 2
+	}
+	return min(written/8, most)
+}
 
 // fanned accounts for n subscribers that were written to, with some messages each, from
 // one reading of the clock to the next.

@@ -47,12 +47,48 @@ func (h *Histogram) Observe(ns int64, n uint64) {
 // ObserveSum counts n values of which the sum is known, in nanoseconds, and puts them
 // all at their mean: for values so close together that one bucket is theirs.
 func (h *Histogram) ObserveSum(sum int64, n uint64) {
-	if n == 0 {
+	switch n {
+	case 0:
+		return
+	case 1:
+		h.Observe(sum, 1)
 		return
 	}
 	sum = max(sum, 0)
 	h.counts[index(sum/int64(n))].Add(n)
 	h.sum.Add(units(sum))
+}
+
+// Run counts times one after another, and touches the histogram once for those in a
+// row that one bucket takes. It belongs to one goroutine.
+type Run struct {
+	h      *Histogram
+	bucket int
+	n      uint64
+	sum    int64
+}
+
+// Run begins one.
+func (h *Histogram) Run() Run { return Run{h: h} }
+
+// Observe counts a time as Histogram.Observe does, at End at the latest.
+func (r *Run) Observe(ns int64, n uint64) {
+	ns = max(ns, 0)
+	if i := index(ns); i != r.bucket {
+		r.End()
+		r.bucket = i
+	}
+	r.n += n
+	r.sum += ns * int64(n)
+}
+
+// End counts what is left.
+func (r *Run) End() {
+	if r.n > 0 {
+		r.h.counts[r.bucket].Add(r.n)
+		r.h.sum.Add(units(r.sum))
+		r.n, r.sum = 0, 0
+	}
 }
 
 // index is the bucket of a time: the first whose upper edge is not below it.

@@ -74,6 +74,28 @@ func TestCountsAndSums(t *testing.T) {
 	}
 }
 
+// A run counts what single observations would.
+func TestRunCountsTheSame(t *testing.T) {
+	var single, joined histogram.Histogram
+	run := joined.Run()
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 1000 {
+		v, n := 64*(1000+rng.Int64N(40_000)), uint64(1+rng.IntN(9)) // multiples of the sum's unit: nothing is rounded
+		single.Observe(v, n)
+		run.Observe(v, n)
+	}
+	run.Observe(-1, 2)
+	single.Observe(-1, 2)
+	run.End()
+	run.End()
+	var a, b histogram.Counts
+	a.Add(&single)
+	b.Add(&joined)
+	if a != b {
+		t.Errorf("%d values of %v s one by one, %d of %v s in a run", a.Count(), a.Seconds(), b.Count(), b.Seconds())
+	}
+}
+
 func TestObserveAllocatesNothing(t *testing.T) {
 	var h histogram.Histogram
 	if n := testing.AllocsPerRun(100, func() { h.Observe(12_345, 7); h.ObserveSum(12_345, 7) }); n != 0 {

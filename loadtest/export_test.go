@@ -205,3 +205,22 @@ func (p *SweepPlan) Document() *reports.Sweep { return p.document() }
 func (p *SweepPlan) ForecastAt(s *reports.Sweep, round, index int) Forecast {
 	return p.forecast(s, round, index)
 }
+
+// Answer is what a search says of its runs.
+func (p *TunePlan) Answer(s *reports.Sweep) (*reports.Tune, error) { return p.answer(s) }
+
+// WithoutBudget lets a search run as planned, and no more.
+func (p *TunePlan) WithoutBudget() { p.Sweep.budget = 0 }
+
+// OverBudget tells whether a step may not begin any more.
+func (p *SweepPlan) OverBudget(s *reports.Sweep, round, index int, spent time.Duration) bool {
+	return p.overBudget(s, round, index, p.order(s.Rounds[round], round), spent)
+}
+
+// Extended is the confirming round with the repeats that the budget has room for.
+func (p *SweepPlan) Extended(s *reports.Sweep, r reports.SweepRound, spent time.Duration) reports.SweepRound {
+	return p.extended(s, r, spent)
+}
+
+// Finals is the last round of what has been measured so far.
+func (p *SweepPlan) Finals(s *reports.Sweep) reports.SweepRound { return p.finals(s) }

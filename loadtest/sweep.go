@@ -169,12 +169,12 @@ func (p *SweepPlan) carryOut(ctx context.Context, o SweepOptions, s *reports.Swe
 			s.Stopped, s.Complete = fmt.Sprintf("the budget of %v leaves no room for another block", p.budget), true
 			return nil
 		case cut:
-			s.Rounds = append(s.Rounds, p.finals(s))
+			s.Rounds = append(s.Rounds, p.extended(s, p.finals(s), spent()))
 		case !more:
 			s.Complete = true
 			return nil
 		default:
-			s.Rounds = append(s.Rounds, next)
+			s.Rounds = append(s.Rounds, p.extended(s, next, spent()))
 		}
 	}
 }

@@ -77,7 +77,8 @@ func combinations(axes []reports.SweepAxis, named func(reports.SweepAxis) bool) 
 func isSetting(a reports.SweepAxis) bool { return !a.Work }
 func isWork(a reports.SweepAxis) bool    { return a.Work }
 
-// settingsOf are the choices of settings that a design asks for; n is for DesignRandom.
+// settingsOf are the choices of settings that a design asks for; n is for DesignRandom,
+// and for DesignHalving when it is not 0.
 func settingsOf(d Design, axes []reports.SweepAxis, n int, seed uint64) ([]choice, error) {
 	switch d {
 	case DesignOFAT:
@@ -95,9 +96,13 @@ func settingsOf(d Design, axes []reports.SweepAxis, n int, seed uint64) ([]choic
 		return out, nil
 	case DesignRandom:
 		return hypercube(axes, n, seed)
-	default:
-		return combinations(axes, isSetting)
+	case DesignHalving:
+		if n > 0 {
+			return hypercube(axes, n, seed)
+		}
+	case DesignGrid:
 	}
+	return combinations(axes, isSetting)
 }
 
 // combos is how many combinations of settings there are, as a float: it may be huge.

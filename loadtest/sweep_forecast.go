@@ -120,3 +120,18 @@ func (p *SweepPlan) overBudget(s *reports.Sweep, round, index int, steps []step,
 	last := p.finals(s)
 	return left < run(r)+float64(len(p.order(last, round+1)))*run(last)
 }
+
+// mostConfirm bounds the repeats of a round that is there to confirm.
+const mostConfirm = 12
+
+// extended gives the confirming round of a search the repeats that its budget has room
+// for: what the search left over makes the answer surer.
+func (p *SweepPlan) extended(s *reports.Sweep, r reports.SweepRound, spent time.Duration) reports.SweepRound {
+	if p.budget == 0 || !r.Confirm {
+		return r
+	}
+	mean, deviation, _ := p.overhead(s)
+	block := float64(len(r.Cells)) * (r.Measure + mean + deviation)
+	r.Repeat = min(max(r.Repeat, int((p.budget-spent).Seconds()/block)), mostConfirm)
+	return r
+}

@@ -57,6 +57,9 @@ func (p *SweepPlan) order(r reports.SweepRound, index int) []step {
 // settings; 1 when that would take more runs than the settings themselves do.
 func (p *SweepPlan) defaultsPerBlock(r reports.SweepRound) int {
 	settings := p.largest(r.Cells)
+	if p.halving != nil && !p.isLast(r) {
+		return 1 // it only ranks them
+	}
 	for n := 1; n <= settings; n++ {
 		if reports.LeastP(n*r.Repeat, r.Repeat, settings) <= reports.SweepAlpha {
 			return n
@@ -123,6 +126,9 @@ func (p *SweepPlan) nextRound(s *reports.Sweep) (reports.SweepRound, bool) {
 
 // isLast tells whether a round is at full length, and so the last.
 func (p *SweepPlan) isLast(r reports.SweepRound) bool {
+	if p.halving.Confirm {
+		return r.Confirm
+	}
 	return p.largest(r.Cells) <= p.halving.Finalists && r.Repeat == p.Settings.Repeat && r.Measure == p.halving.Full
 }
 

@@ -129,7 +129,7 @@ func TestSweepRefuses(t *testing.T) {
 		{"the same setting twice", loadtest.SweepSettings{Grid: "bucket.joinBytes=1KiB,1024"}, "is the same setting as 1KiB"},
 		{"an unknown objective", loadtest.SweepSettings{Grid: "bucket.Num=1", Objectives: []string{"delivry.p99"}}, `did you mean "delivery.p99"?`},
 		{"too many cells asked for", loadtest.SweepSettings{Grid: "bucket.Num=1,2", Design: loadtest.DesignRandom, Cells: 3}, "there are 2 combinations, 3 are asked for"},
-		{"cells without random", loadtest.SweepSettings{Grid: "bucket.Num=1,2", Cells: 3}, "--cells: is for --design random"},
+		{"cells without random", loadtest.SweepSettings{Grid: "bucket.Num=1,2", Cells: 3}, "--cells: is for --design random and halving"},
 		{"no repeat", loadtest.SweepSettings{Grid: "bucket.Num=1,2", Repeat: -1}, "--repeat: must be 1 to 100"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -250,7 +250,9 @@ func pretend(p *loadtest.SweepPlan, s *reports.Sweep, figure func(cell int) floa
 	for i, st := range p.Order(s.Rounds[at], at) {
 		s.Runs = append(s.Runs, reports.SweepRun{
 			Round: at, Step: i, Block: st.Block, Cell: st.Cell, Attempt: 1, Verdict: reports.Valid, ThresholdsOK: true, Seconds: s.Rounds[at].Measure + 4,
-			Started: time.Unix(int64(10*len(s.Runs)), 0), Metrics: map[string]float64{"delivery.p99": figure(st.Cell), "server.cpu_us_per_delivery": 4},
+			Started: time.Unix(int64(10*len(s.Runs)), 0), Metrics: map[string]float64{
+				"delivery.p99": figure(st.Cell) * (1 + 0.001*float64(i%7)), "server.cpu_us_per_delivery": 4 + float64(st.Cell%2),
+			},
 		})
 	}
 	s.Fill()

@@ -22,6 +22,7 @@ import (
 var documents = map[string]schema.Document{
 	"run.schema.json":     {Name: reports.Schema, Title: "Result of a load test", Value: reports.Result{}},
 	"sweep.schema.json":   {Name: reports.SweepSchema, Title: "Figures over settings", Value: reports.Sweep{}},
+	"tune.schema.json":    {Name: reports.TuneSchema, Title: "A search for the best setting", Value: reports.Tune{}},
 	"versus.schema.json":  {Name: reports.VersusSchema, Title: "Targets side by side", Value: reports.Versus{}},
 	"compare.schema.json": {Name: reports.CompareSchema, Title: "Two sets of runs", Value: reports.Comparisons{}},
 }

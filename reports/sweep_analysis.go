@@ -151,28 +151,31 @@ func (s *Sweep) eligible(question int) []int {
 }
 
 // compare compares each cell of a question with the question's default, in the runs of
-// the cell's last round, and corrects for all of them together.
+// the cell's last round. It corrects for all cells of the last round together, and for
+// those that were dropped before together: who was dropped has no part in the answer.
 func (s *Sweep) compare(question, objective int) {
 	o := s.Objectives[objective]
-	var cells []int
-	var asked []stats.Question
-	for _, c := range s.cellsOf(question) {
-		cell := s.Cells[c]
-		if cell.Default || len(cell.Figures[objective].Values) == 0 {
-			continue
+	for _, dropped := range []bool{false, true} {
+		var cells []int
+		var asked []stats.Question
+		for _, c := range s.cellsOf(question) {
+			cell := s.Cells[c]
+			if cell.Default || cell.Dropped != dropped || len(cell.Figures[objective].Values) == 0 {
+				continue
+			}
+			base := s.values(cell.Round, s.Questions[question].Baseline, o.Metric)
+			cells = append(cells, c)
+			asked = append(asked, stats.Question{Base: base, Next: cell.Figures[objective].Values, Band: o.Delta, HigherIsBetter: o.Higher})
 		}
-		base := s.values(cell.Round, s.Questions[question].Baseline, o.Metric)
-		cells = append(cells, c)
-		asked = append(asked, stats.Question{Base: base, Next: cell.Figures[objective].Values, Band: o.Delta, HigherIsBetter: o.Higher})
-	}
-	for i, a := range stats.Decide(asked, sweepAlpha) {
-		f := &s.Cells[cells[i]].Figures[objective]
-		f.Ratio, f.Low, f.High = finiteOrNil(a.Ratio.Value), finiteOrNil(a.Ratio.Low), finiteOrNil(a.Ratio.High)
-		if f.Ratio != nil {
-			f.Confidence = ptr(a.Ratio.Confidence)
-			f.P, f.PHolm = ptr(a.P), ptr(a.Holm)
+		for i, a := range stats.Decide(asked, sweepAlpha) {
+			f := &s.Cells[cells[i]].Figures[objective]
+			f.Ratio, f.Low, f.High = finiteOrNil(a.Ratio.Value), finiteOrNil(a.Ratio.Low), finiteOrNil(a.Ratio.High)
+			if f.Ratio != nil {
+				f.Confidence = ptr(a.Ratio.Confidence)
+				f.P, f.PHolm = ptr(a.P), ptr(a.Holm)
+			}
+			f.Verdict = string(a.Verdict)
 		}
-		f.Verdict = string(a.Verdict)
 	}
 }
 
@@ -198,20 +201,26 @@ func finiteOrNil(v float64) *float64 {
 	return &v
 }
 
-// tie is the best cell by its median, and all that are not shown to be worse than it
-// by more than the objective's band: the interval of their ratio to it reaches into
-// the band. With three runs a cell, that is every run worse than every run of the best.
+// tie is the tie set of a question's cells.
 func (s *Sweep) tie(question, objective int) (best int, tie []int) {
+	return s.TieAmong(objective, s.eligible(question))
+}
+
+// TieAmong is the best of some cells by its median, -1 when none has one, and all that
+// are not shown to be worse than it by more than the objective's band: the interval of
+// their ratio to it reaches into the band. With three runs a cell, a cell is out when
+// every run of it is worse than every run of the best by more than the band.
+func (s *Sweep) TieAmong(objective int, cells []int) (best int, tie []int) {
 	o := s.Objectives[objective]
 	best, tie = -1, []int{}
 	median := func(c int) *float64 { return s.Cells[c].Figures[objective].Median }
-	eligible := slices.DeleteFunc(s.eligible(question), func(c int) bool { return median(c) == nil })
-	for _, c := range eligible {
+	cells = slices.DeleteFunc(slices.Clone(cells), func(c int) bool { return median(c) == nil })
+	for _, c := range cells {
 		if best < 0 || o.better(*median(c), *median(best)) {
 			best = c
 		}
 	}
-	for _, c := range eligible {
+	for _, c := range cells {
 		if c == best || !o.worse(s.Cells[best].Figures[objective].Values, s.Cells[c].Figures[objective].Values) {
 			tie = append(tie, c)
 		}
@@ -241,10 +250,14 @@ func (o SweepObjective) worse(base, next []float64) bool {
 // findings are what a question's cells say, in words, the verdict first.
 func (s *Sweep) findings(question int) []string {
 	q := s.Questions[question]
-	others, most := 0, 0
+	others, finals, most := 0, 0, 0
 	for _, c := range s.cellsOf(question) {
-		if !s.Cells[c].Default && s.Cells[c].Runs > 0 {
-			others++
+		if s.Cells[c].Default || s.Cells[c].Runs == 0 {
+			continue
+		}
+		others++
+		if !s.Cells[c].Dropped {
+			finals++
 			most = max(most, s.Cells[c].Runs)
 		}
 	}
@@ -259,11 +272,11 @@ func (s *Sweep) findings(question int) []string {
 	for o := range s.Objectives {
 		improved += q.Results[o].Counts[string(stats.Improved)]
 	}
-	least := LeastP(s.Cells[q.Baseline].Runs, most, others)
+	least := LeastP(s.Cells[q.Baseline].Runs, most, finals)
 	switch {
 	case improved == 0 && least > sweepAlpha:
 		out = append(out, fmt.Sprintf("The runs are too few to call any setting better or worse: with %s of a setting and %d of the default, even a perfect order has p = %s after the correction for %s. More repeats are needed.",
-			plural(int64(most), "run"), s.Cells[q.Baseline].Runs, pValue(&least), plural(int64(others), "setting")))
+			plural(int64(most), "run"), s.Cells[q.Baseline].Runs, pValue(&least), plural(int64(finals), "setting")))
 	case improved == 0:
 		out = append(out, fmt.Sprintf("No setting beats the default beyond noise here: none of %s, on none of %s.",
 			plural(int64(others), "setting"), plural(int64(len(s.Objectives)), "objective")))

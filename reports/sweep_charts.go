@@ -244,11 +244,7 @@ func (s *Sweep) forestBlocks(question int) []block {
 				continue
 			}
 			lo, hi = math.Min(lo, *f.Low), math.Max(hi, *f.High)
-			class := map[string]string{"improved": "ok", "regressed": "bad", "same": "quiet"}[f.Verdict]
-			if class == "" {
-				class = "warn"
-			}
-			d.rows = append(d.rows, dotRow{name: s.Label(c), text: times(f.Ratio), word: f.Verdict, class: class, lo: *f.Low, mid: *f.Ratio, hi: *f.High, title: s.tell(c, o)})
+			d.rows = append(d.rows, dotRow{name: s.Label(c), text: times(f.Ratio), word: f.Verdict, class: wordColour(f.Verdict), lo: *f.Low, mid: *f.Ratio, hi: *f.High, title: s.tell(c, o)})
 		}
 		if len(d.rows) == 0 {
 			continue

@@ -42,6 +42,9 @@ below reports/runs.`,
 				path = args[0]
 			}
 			path = reports.Locate(path)
+			if _, err := os.Stat(filepath.Join(path, reports.TuneFile)); err == nil {
+				return showTune(g, path, render, asJSON)
+			}
 			if _, err := os.Stat(filepath.Join(path, reports.SweepFile)); err == nil {
 				return showSweep(g, path, render, asJSON)
 			}
@@ -84,8 +87,27 @@ func showSweep(g *globalState, path, render string, asJSON bool) error {
 		return readError(err)
 	}
 	s.Fill()
+	return showDocument(g, path, render, asJSON, s)
+}
+
+// showTune shows a search for the best setting.
+func showTune(g *globalState, path, render string, asJSON bool) error {
+	t, err := reports.ReadTune(path)
+	if err != nil {
+		return readError(err)
+	}
+	return showDocument(g, path, render, asJSON, t)
+}
+
+// showDocument prints a document or its summary, and makes its page anew when render
+// names a file.
+func showDocument(g *globalState, path, render string, asJSON bool, d interface {
+	HTML() ([]byte, error)
+	Summary(dir string) string
+},
+) error {
 	if render != "" {
-		page, err := s.HTML()
+		page, err := d.HTML()
 		if err != nil {
 			return err
 		}
@@ -94,9 +116,9 @@ func showSweep(g *globalState, path, render string, asJSON bool) error {
 		}
 	}
 	if asJSON {
-		return writeJSON(g.stdout, s)
+		return writeJSON(g.stdout, d)
 	}
-	_, err = fmt.Fprint(g.stdout, s.Summary(path))
+	_, err := fmt.Fprint(g.stdout, d.Summary(path))
 	return err
 }
 

@@ -119,6 +119,7 @@ gateway it is connected.
 		{groupClients, newKickCommand(g)},
 		{groupHarness, newLoadtestCommand(g)},
 		{groupHarness, newSweepCommand(g)},
+		{groupHarness, newTuneCommand(g)},
 		{groupHarness, newReportCommand(g)},
 		{"", newConfigCommand(g)},
 		{"", newVersionCommand(g)},

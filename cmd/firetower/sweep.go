@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -49,9 +51,10 @@ Designs:
            at full length
 
 Runs go in blocks of all cells, shuffled by the seed, with the default among them every
-few cells: drift of the machine is shared by all, and seen. Calibration and the leave
-check are left out of the runs unless --set asks for them (phases.calibrate,
-phases.leave). An invalid run is repeated once, then left out and listed.
+few cells: drift of the machine is shared by all, and seen. Calibration, the leave check
+and all but 500ms of phases.settle are left out of the runs unless --set asks for them
+(phases.calibrate, phases.leave, phases.settle). An invalid run is repeated once, then
+left out and listed.
 
 The document is written after each run. The first Ctrl-C ends the run under way and
 reports; --resume FOLDER goes on, with that run again, and refuses when the plan, the
@@ -71,7 +74,7 @@ left out then.
 	f := cmd.Flags()
 	f.StringVar(&o.sweep.Grid, "grid", "", "the axes, as 'bucket.Num=1,2,4 bucket.ConsumerNum=1,32'")
 	f.StringVar(&o.design, "design", string(loadtest.DesignGrid), "grid, ofat, random or halving")
-	f.IntVar(&o.sweep.Cells, "cells", 0, "`NUMBER` of cells of --design random")
+	f.IntVar(&o.sweep.Cells, "cells", 0, "`NUMBER` of cells of --design random, and of halving to begin with (default: all)")
 	f.IntVarP(&o.sweep.Repeat, "repeat", "n", 3, "how often each cell runs")
 	f.IntVar(&o.sweep.BaselineEvery, "baseline-every", 5, "after how many `CELLS` the default runs again")
 	f.StringArrayVar(&o.sweep.Objectives, "objective", nil, "a `METRIC` to judge cells by, the first one first (default: what the load asks for)")
@@ -127,8 +130,8 @@ func (o *sweepSettings) run(cmd *cobra.Command, g *globalState, args []string) e
 
 // plan plans the sweep that the call asks for, or the one that it goes on with.
 func (o *sweepSettings) plan(cmd *cobra.Command, args []string) (*loadtest.SweepPlan, []reports.Override, error) {
-	if len(args) == 0 {
-		return o.resumed(cmd)
+	if o.resume != "" && !cmd.Flags().Changed("grid") {
+		return o.resumed(cmd, args)
 	}
 	s, overrides, err := o.scenario.resolve(cmd, args[0])
 	if err != nil {
@@ -148,30 +151,29 @@ func (o *sweepSettings) plan(cmd *cobra.Command, args []string) (*loadtest.Sweep
 }
 
 // resumed is the plan of the sweep in the folder to go on with.
-func (o *sweepSettings) resumed(cmd *cobra.Command) (*loadtest.SweepPlan, []reports.Override, error) {
+func (o *sweepSettings) resumed(cmd *cobra.Command, args []string) (*loadtest.SweepPlan, []reports.Override, error) {
 	for _, name := range []string{"grid", "design", "cells", "repeat", "baseline-every", "objective", "rate", "duration", "conns", "seed", "set", "warmup", "workers", "subprotocol", "threshold"} {
 		if cmd.Flags().Changed(name) {
-			return nil, nil, usagef("--%s: name the scenario as well, or leave both to --resume", name)
+			return nil, nil, usagef("--%s: name the scenario and --grid as well, or leave all of it to --resume", name)
 		}
 	}
 	doc, err := reports.ReadSweep(o.resume)
 	if err != nil {
 		return nil, nil, sweepReadError(err)
 	}
+	if len(args) == 1 && !scenarios.IsFile(args[0]) && args[0] != doc.Scenario {
+		return nil, nil, usagef("%s: is a sweep of %s, not of %s", o.resume, doc.Scenario, args[0])
+	}
 	s, err := scenarios.Decode(doc.Scenario+".toml", []byte(doc.ScenarioTOML))
 	if err != nil {
 		return nil, nil, &usageError{err}
-	}
-	cells := 0
-	if doc.Design == string(loadtest.DesignRandom) {
-		cells = doc.Drawn
 	}
 	var metrics []string
 	for _, objective := range doc.Objectives {
 		metrics = append(metrics, objective.Metric)
 	}
 	plan, err := loadtest.NewSweepPlan(s, loadtest.SweepSettings{
-		Grid: doc.Grid, Design: loadtest.Design(doc.Design), Cells: cells, Repeat: doc.Repeat, BaselineEvery: doc.BaselineEvery, Objectives: metrics,
+		Grid: doc.Grid, Design: loadtest.Design(doc.Design), Cells: doc.Drawn, Repeat: doc.Repeat, BaselineEvery: doc.BaselineEvery, Objectives: metrics,
 	}, loadtest.ReadMachine())
 	if err != nil {
 		return nil, nil, &usageError{err}
@@ -184,18 +186,23 @@ func sweepReadError(err error) error {
 	return withHint(&usageError{err}, "Name the folder of a sweep: it has a file %s.", reports.SweepFile)
 }
 
-// withoutExtras leaves calibration and the leave check out of the many runs of a sweep,
-// unless they were asked for.
+// withoutExtras leaves out of the many runs of a sweep what takes time and has no part in
+// its figures, unless it was asked for: calibration, the leave check, and most of the rest
+// before memory is read, where memory is not what the scenario is about.
 func withoutExtras(s scenarios.Scenario, overrides []reports.Override) (scenarios.Scenario, error) {
-	for _, key := range []string{"phases.calibrate", "phases.leave"} {
-		asked := false
-		for _, v := range overrides {
-			asked = asked || v.Key == key
-		}
-		if asked {
+	for _, v := range []struct {
+		key, value string
+		longer     bool
+	}{
+		{"phases.calibrate", "0s", true},
+		{"phases.leave", "0s", true},
+		{"phases.settle", "500ms", s.Load.Mode != scenarios.ModeIdle && s.Phases.Settle.Duration > 500*time.Millisecond},
+	} {
+		asked := slices.ContainsFunc(overrides, func(o reports.Override) bool { return o.Key == v.key })
+		if asked || !v.longer {
 			continue
 		}
-		if err := s.Set(key, "0s"); err != nil {
+		if err := s.Set(v.key, v.value); err != nil {
 			return s, err
 		}
 	}

@@ -30,7 +30,7 @@ func TestSweepRefusesBeforeItStartsAnything(t *testing.T) {
 		{"random without cells", []string{"smoke", "--grid", "bucket.Num=1", "--design", "random"}, "--cells: must be 1 to"},
 		{"unknown objective", []string{"smoke", "--grid", "bucket.Num=1", "--objective", "delivery.p98"}, `no metric "delivery.p98"`},
 		{"resume of nothing", []string{"--resume", filepath.Join(out, "x")}, "Name the folder of a sweep"},
-		{"resume with half a plan", []string{"--resume", "x", "--repeat", "5"}, "--repeat: name the scenario as well"},
+		{"resume with half a plan", []string{"--resume", "x", "--repeat", "5"}, "--repeat: name the scenario and --grid as well"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -93,7 +93,10 @@ func TestSweepRunsAndReports(t *testing.T) {
 		t.Errorf("page: %v", err)
 	}
 	// A sweep that is complete has nothing left to do.
-	again := newProcess("sweep", "--resume", dir, "--quiet")
+	if code, _, stderr := cli(t, "sweep", "1k-group", "--resume", dir); code != exitUsage || !strings.Contains(stderr, "is a sweep of smoke, not of 1k-group") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	again := newProcess("sweep", "smoke", "--resume", dir, "--quiet")
 	again.state.environ = os.Environ()
 	again.run(t)
 	if !strings.Contains(again.stdout.String(), "sweep of smoke: 2 cells") || again.stderr.String() != "" {
@@ -111,6 +114,47 @@ func TestSweepDesignsAreInTheHelp(t *testing.T) {
 	for _, d := range loadtest.Designs() {
 		if !strings.Contains(stdout, "\n  "+string(d)+" ") {
 			t.Errorf("lacks %s", d)
+		}
+	}
+}
+
+func TestTuneRefusesBeforeItStartsAnything(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "none")
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no scenario", nil, "name one scenario"},
+		{"no time", []string{"smoke", "--budget", "20s"}, "the budget is too short: --budget 20s: a search needs at least "},
+		{"a limit that is none", []string{"smoke", "--subject-to", "delivery.p99"}, "--subject-to: \"delivery.p99\" is not a threshold"},
+		{"a limit of nothing", []string{"smoke", "--subject-to", "delivry.p99<5ms"}, `did you mean "delivery.p99"?`},
+		{"work in the space", []string{"smoke", "--grid", "connections=1,2"}, "connections: changes the load"},
+		{"time without a unit", []string{"smoke", "--budget", "10"}, `--budget: want a duration such as "30s", "250ms" or "1m30s", got "10"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := cli(t, slices.Concat([]string{"tune"}, tt.args, []string{"--out", out})...)
+			if code != exitUsage || stdout != "" || !strings.Contains(stderr, tt.want) {
+				t.Errorf("exit code %d, printed %q and %q, want %q", code, stdout, stderr, tt.want)
+			}
+			if _, err := os.Stat(out); err == nil {
+				t.Error("a folder was made")
+			}
+		})
+	}
+}
+
+func TestTuneDryRunTellsItsBudget(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := cli(t, "tune", "1k-group", "--objective", "server.cpu_us_per_delivery", "--subject-to", "delivery.p99<50ms", "--dry-run")
+	if code != exitOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for _, want := range []string{"tune 1k-group: least server CPU per delivery, at delivery.p99<50ms", "bucket.Num", "combinations", "confirmation", "no more than 10m0s"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("lacks %q:\n%s", want, stdout)
 		}
 	}
 }

@@ -1,0 +1,299 @@
+package loadtest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"firetower/reports"
+	"firetower/scenarios"
+)
+
+// TuneOptions are what a search needs beside its plan.
+type TuneOptions struct {
+	// Options are those of every run.
+	Options Options
+	Plan    *TunePlan
+	// Before is called before each run, After with its result.
+	Before func(SweepState) Progress
+	After  func(result *reports.Result, dir string)
+}
+
+// RunTune carries out a search, and returns its answer and the folder that it was
+// written to. An interrupted search has an answer as well: that nothing is confirmed.
+func RunTune(ctx context.Context, o TuneOptions) (*reports.Tune, string, error) {
+	p := o.Plan.Sweep
+	so := SweepOptions{Options: o.Options, Plan: p, Name: p.Base.Scenario.Name + "-tune", Before: o.Before, After: o.After}
+	s, dir, err := openSweep(so)
+	if err != nil {
+		return nil, dir, err
+	}
+	failed := p.carryOut(ctx, so, s, dir)
+	finish(ctx, s, failed)
+	t, err := o.Plan.answer(s)
+	if err != nil {
+		return nil, dir, errors.Join(failed, err, reports.WriteSweepState(dir, s))
+	}
+	return t, dir, errors.Join(failed, reports.WriteTune(dir, t))
+}
+
+// answer works out what a search says.
+func (p *TunePlan) answer(s *reports.Sweep) (*reports.Tune, error) {
+	t := &reports.Tune{
+		Schema: reports.TuneSchema, ID: s.ID, Objective: s.Objectives[0], Constraints: []reports.TuneConstraint{}, Budget: p.Settings.Budget.Seconds(),
+		Space: p.Space, Tried: tried(s), Recommended: -1, Best: -1, Tie: []int{}, Candidates: []reports.TuneCandidate{}, Search: s,
+	}
+	for _, c := range p.Settings.Constraints {
+		t.Constraints = append(t.Constraints, reports.TuneConstraint{Text: c.Text, Metric: c.Metric})
+	}
+	last := len(s.Rounds) - 1
+	if last >= 0 && s.Rounds[last].Confirm {
+		for _, c := range s.Rounds[last].Cells {
+			if s.Cells[c].Runs > 0 && s.Cells[c].Figures[0].Median != nil {
+				t.Candidates = append(t.Candidates, p.candidate(s, last, c))
+			}
+		}
+	}
+	p.decide(t)
+	t.Findings = p.say(t)
+	p.exit(t)
+	if t.Recommended < 0 {
+		return t, nil
+	}
+	var err error
+	t.Gateway, t.Manager, err = p.configurations(t)
+	return t, err
+}
+
+// tried is how many of the space's combinations were run; the default may be one of them.
+func tried(s *reports.Sweep) int {
+	n := 0
+	for _, c := range s.Cells {
+		listed := true
+		for i, a := range s.Axes {
+			listed = listed && slices.Contains(a.Values, c.Values[i])
+		}
+		if listed {
+			n++
+		}
+	}
+	return n
+}
+
+// candidate looks at one setting of the last round.
+func (p *TunePlan) candidate(s *reports.Sweep, round, cell int) reports.TuneCandidate {
+	c := reports.TuneCandidate{Cell: cell, Held: []int{}, Keeps: !s.RoundMissed(round, cell)}
+	for _, t := range p.Settings.Constraints {
+		held := 0
+		for _, r := range s.Runs {
+			if v, ok := r.Metrics[t.Metric]; ok && r.Round == round && r.Cell == cell && r.Counts() && t.Op.Holds(v, t.Limit) {
+				held++
+			}
+		}
+		c.Held = append(c.Held, held)
+		median := s.RoundMedian(round, cell, t.Metric)
+		c.Keeps = c.Keeps && median != nil && t.Op.Holds(*median, t.Limit)
+	}
+	for i, a := range s.Axes {
+		value := s.Cells[cell].Values[i]
+		steps := 0.0
+		v, okV := quantity(value)
+		d, okD := quantity(a.Default)
+		switch {
+		case value == a.Default:
+		case okV && okD:
+			steps = math.Abs(math.Log2(v / d))
+		default:
+			steps = 1
+		}
+		if value != a.Default {
+			c.Changed++
+		}
+		c.Steps += steps
+		if okV {
+			c.Resources += math.Log2(v)
+		}
+	}
+	return c
+}
+
+// quantity is a value as a positive number: a size in bytes, a duration in seconds, or
+// a plain number.
+func quantity(text string) (float64, bool) {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		if size, sizeErr := scenarios.ParseSize(text); sizeErr == nil {
+			v, err = float64(size), nil
+		} else if d, durationErr := scenarios.ParseDuration(text); durationErr == nil {
+			v, err = d.Seconds(), nil
+		}
+	}
+	return v, err == nil && v > 0
+}
+
+// decide finds the best, the tie set and the recommendation. The cheapest of the tie
+// set is the one that is nearest to the default, which the default is itself; another
+// is recommended only when it is shown to be better than the default, or when the
+// default does not keep the constraints.
+func (p *TunePlan) decide(t *reports.Tune) {
+	s := t.Search
+	slices.SortStableFunc(t.Candidates, func(a, b reports.TuneCandidate) int {
+		if a.Keeps != b.Keeps {
+			if a.Keeps {
+				return -1
+			}
+			return 1
+		}
+		x, y := *s.Cells[a.Cell].Figures[0].Median, *s.Cells[b.Cell].Figures[0].Median
+		if t.Objective.Higher {
+			x, y = y, x
+		}
+		return cmp.Compare(x, y)
+	})
+	var keeping []int
+	defaultThere, defaultKeeps := false, false
+	for _, c := range t.Candidates {
+		if s.Cells[c.Cell].Default {
+			defaultThere, defaultKeeps = true, c.Keeps
+		}
+		if c.Keeps {
+			keeping = append(keeping, c.Cell)
+		}
+	}
+	t.Best, t.Tie = s.TieAmong(0, keeping)
+	switch {
+	case !defaultThere || len(t.Candidates) < 2 || s.Interrupted && !s.Complete:
+		t.Verdict = reports.TuneUnconfirmed
+	case len(keeping) == 0:
+		t.Verdict = reports.TuneNone
+	default:
+		base := s.Questions[0].Baseline
+		t.Recommended = cheapest(t, func(c int) bool {
+			return !defaultKeeps || c == base || s.Cells[c].Figures[0].Verdict == "improved"
+		})
+		switch {
+		case t.Recommended < 0 || t.Recommended == base:
+			t.Recommended, t.Verdict = base, reports.TuneDefault
+		case !defaultKeeps:
+			t.Verdict = reports.TuneKeeps
+		default:
+			t.Verdict = reports.TuneImproved
+		}
+	}
+}
+
+// cheapest is the member of the tie set that is nearest to the default, then takes the
+// fewest resources; -1 when none will do.
+func cheapest(t *reports.Tune, will func(cell int) bool) int {
+	best := -1
+	var of reports.TuneCandidate
+	for _, c := range t.Candidates {
+		if !slices.Contains(t.Tie, c.Cell) || !will(c.Cell) {
+			continue
+		}
+		if best < 0 || cmp.Or(cmp.Compare(c.Changed, of.Changed), cmp.Compare(c.Steps, of.Steps), cmp.Compare(c.Resources, of.Resources)) < 0 {
+			best, of = c.Cell, c
+		}
+	}
+	return best
+}
+
+// say puts the answer into words, the recommendation first.
+func (p *TunePlan) say(t *reports.Tune) []string {
+	s := t.Search
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	base := s.Questions[0].Baseline
+	switch t.Verdict {
+	case reports.TuneUnconfirmed:
+		say("Nothing is confirmed: the search ended before its finalists and the default had been compared. Nothing is recommended.")
+		return out
+	case reports.TuneNone:
+		c := t.Candidates[0]
+		say("No setting keeps the limits. The nearest is %s: %s.", s.Label(c.Cell), p.limits(t, c))
+		return out
+	case reports.TuneDefault:
+		say("Keep the default (%s): no setting beats it beyond noise here.", s.Label(base))
+		if !slices.Contains(t.Tie, base) && t.Best >= 0 {
+			say("%s looked better, but the runs do not confirm it: %s.", s.Label(t.Best), against(s.Cells[t.Best].Figures[0]))
+		}
+	case reports.TuneKeeps:
+		say("Take %s: the default does not keep the limits (%s), this does (%s).", s.Label(t.Recommended), p.limits(t, candidateOf(t, base)), p.limits(t, candidateOf(t, t.Recommended)))
+		say("%s: %s.", t.Objective.Name, against(s.Cells[t.Recommended].Figures[0]))
+	default:
+		say("Take %s: its %s is %s.", s.Label(t.Recommended), t.Objective.Name, against(s.Cells[t.Recommended].Figures[0]))
+	}
+	var tie []string
+	for _, c := range t.Tie {
+		name := s.Label(c)
+		if c == base {
+			name += " (the default)"
+		}
+		tie = append(tie, name)
+	}
+	if len(tie) > 1 {
+		say("Not told from the best within %.3g %%: %s. Of these the nearest to the default is taken, then the one with the least resources.", 100*t.Objective.Delta, strings.Join(tie, "; "))
+	}
+	rounds := s.Rounds[len(s.Rounds)-1]
+	say("How sure: %s of each finalist and the default, interleaved, new processes each, none of them used to choose the finalists. %s",
+		plural(rounds.Repeat, "run"), coverage(t))
+	for _, a := range s.Axes {
+		if slices.Contains(deployment, a.Key) && t.Recommended >= 0 {
+			say("%s is how many processes there are, and in no file: %s.", a.Key, s.Cells[t.Recommended].Values[slices.IndexFunc(s.Axes, func(b reports.SweepAxis) bool { return b.Key == a.Key })])
+		}
+	}
+	return out
+}
+
+// coverage says how much of the space was tried.
+func coverage(t *reports.Tune) string {
+	if float64(t.Tried) >= t.Space {
+		return fmt.Sprintf("All %.0f combinations were tried.", t.Space)
+	}
+	return fmt.Sprintf("%d of %.0f combinations were tried: a better one may be among the others.", t.Tried, t.Space)
+}
+
+// against says a ratio to the default with its interval and verdict.
+func against(f reports.SweepFigure) string {
+	if f.Ratio == nil || f.Low == nil || f.High == nil || f.Confidence == nil || f.PHolm == nil {
+		return "not to be compared with the default's"
+	}
+	return fmt.Sprintf("%.2f times the default's (%.2f to %.2f with %.0f %%, p = %.2g after the correction for all finalists): %s", *f.Ratio, *f.Low, *f.High, 100**f.Confidence, *f.PHolm, f.Verdict)
+}
+
+func candidateOf(t *reports.Tune, cell int) reports.TuneCandidate {
+	i := slices.IndexFunc(t.Candidates, func(c reports.TuneCandidate) bool { return c.Cell == cell })
+	return t.Candidates[i]
+}
+
+// limits says how a candidate keeps the constraints.
+func (p *TunePlan) limits(t *reports.Tune, c reports.TuneCandidate) string {
+	s := t.Search
+	var parts []string
+	for i, k := range t.Constraints {
+		if m := s.RoundMedian(s.Cells[c.Cell].Round, c.Cell, k.Metric); m != nil {
+			parts = append(parts, fmt.Sprintf("%s held in %d of %d, median %.4g", k.Text, c.Held[i], s.Cells[c.Cell].Runs, *m))
+		}
+	}
+	if s.RoundMissed(s.Cells[c.Cell].Round, c.Cell) {
+		parts = append(parts, fmt.Sprintf("the scenario's thresholds missed in %d of %d", s.Cells[c.Cell].Missed, s.Cells[c.Cell].Runs))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// exit is the search's exit code: 99 when no setting keeps the limits.
+func (p *TunePlan) exit(t *reports.Tune) {
+	t.ExitCode = t.Search.ExitCode
+	switch {
+	case t.ExitCode != ExitOK:
+	case t.Verdict == reports.TuneNone:
+		t.ExitCode = ExitThreshold
+	case t.Verdict == reports.TuneUnconfirmed:
+		t.ExitCode = ExitInvalid
+	}
+}

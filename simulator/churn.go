@@ -235,7 +235,7 @@ func (l *churnLedger) stop(now int64) {
 // message counts a message on a churning topic. It says no when the connection has no business with it.
 func (l *churnLedger) message(conn int, s *stamp.Stamp, now int64) bool {
 	v := l.conns[conn].at(s.Topic, s.Actual)
-	if v == nil || v.gone != 0 && s.Actual > v.gone {
+	if v == nil {
 		return false
 	}
 	l.received++
@@ -272,24 +272,28 @@ func (l *churnLedger) message(conn int, s *stamp.Stamp, now int64) bool {
 	return true
 }
 
-// at is the visit to a topic that a message sent at the given time belongs to: the newest that had been asked for by
-// then, else the oldest, or nil when there was none.
+// at is the visit to a topic that a message sent at the given time belongs to, or nil when there was none: the one that
+// was under way then, or else the one after, to which the message can have been on its way still.
 func (c *churnConn) at(topic uint32, sent int64) *visit {
-	var found *visit
-	if c.visit != nil && c.visit.topic == topic {
-		if found = c.visit; sent >= found.asked {
-			return found
+	var next *visit
+	if v := c.visit; v != nil && v.topic == topic {
+		if sent >= v.asked {
+			return v
 		}
+		next = v
 	}
 	for _, v := range slices.Backward(c.past) {
-		if v.topic != topic {
-			continue
-		}
-		if found = v; sent >= v.asked {
+		switch {
+		case v.topic != topic:
+		case sent < v.asked:
+			next = v
+		case v.gone != 0 && sent > v.gone:
+			return next
+		default:
 			return v
 		}
 	}
-	return found
+	return next
 }
 
 // report balances the ledger: sent are the times of the messages of each churning topic, in lists that rise, and told

@@ -70,7 +70,7 @@ type ChurnReport struct {
 	Reordered  int64 `json:"reordered"`
 	// Extra arrived, were not due and may be so: they were sent before the visit was answered, or too short before its
 	// end. What a connection gets of a topic that it never asked for, or that was sent after the server had told it
-	// that it had left, is foreign: see [PhaseReport.Foreign].
+	// that it had left and came before it asked again, is foreign: see [PhaseReport.Foreign].
 	Extra int64 `json:"extra"`
 }
 

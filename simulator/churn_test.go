@@ -17,6 +17,7 @@ import (
 func churnConfig(conns, topics int, grace time.Duration) *simulator.Config {
 	config := simulator.DefaultConfig()
 	config.URLs = []string{"ws://127.0.0.1:1/"}
+	config.MaxRows = 2 // a table of the usual size takes longer to make than a life to play
 	config.Connections, config.RunID, config.Subprotocol = conns, runID, simulator.SubprotocolV1
 	config.Churn = simulator.ChurnPlan{Topics: topics, Rate: 1, Seed: 5, Grace: grace}
 	return &config
@@ -167,13 +168,17 @@ func (o *churnOracle) arrive(conn int, topic uint32, seq uint64) {
 	if !o.ledger.Message(conn, stamp.Stamp{Topic: topic, Phase: 2, Sequence: seq, Actual: at}, o.now) {
 		o.got++
 	}
-	var found *oracleVisit
+	var found *oracleVisit // the first that was not over when the message was sent
 	for _, v := range o.visits[conn] {
-		if v.topic == topic && (v.asked <= at || found == nil) {
+		if v.topic == topic && (v.gone == 0 || at <= v.gone) {
+			if next := o.following(conn, v); next != nil && at >= next.asked {
+				continue // leaving this one has not been granted, and there is a newer one already
+			}
 			found = v
+			break
 		}
 	}
-	if found == nil || found.gone != 0 && at > found.gone {
+	if found == nil {
 		o.foreign++
 		return
 	}
@@ -182,6 +187,18 @@ func (o *churnOracle) arrive(conn int, topic uint32, seq uint64) {
 		found.reordered++
 	}
 	found.high = max(found.high, seq)
+}
+
+// following is the next visit to the same topic.
+func (o *churnOracle) following(conn int, of *oracleVisit) *oracleVisit {
+	after := false
+	for _, v := range o.visits[conn] {
+		if after && v.topic == of.topic {
+			return v
+		}
+		after = after || v == of
+	}
+	return nil
 }
 
 // finish ends the run and counts.

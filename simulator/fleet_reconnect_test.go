@@ -132,8 +132,7 @@ func TestReconnectGoesOnToTheNextServer(t *testing.T) {
 		config.URLs = []string{down.url(), refusing.url(), good.url()}
 		config.Subprotocol, config.Reconnect, config.HandshakesInFlight = simulator.SubprotocolV1, quickReconnect(), 1
 		config.Topics = simulator.TopicPlan{Count: conns, PerConn: 1, Prefix: "t-"}
-		config.HandshakeTimeout = 500 * time.Millisecond
-		f := startFleet(t, config)
+			f := startFleet(t, config)
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		var refused *simulator.ConnectError
@@ -177,7 +176,7 @@ func TestFinishWhileDown(t *testing.T) {
 				config := testConfig(s, engine, conns)
 				config.Subprotocol, config.Reconnect = simulator.SubprotocolV1, quickReconnect()
 				config.Reconnect.After, config.Reconnect.Most = tt.wait, tt.wait
-				config.Reconnect.Jitter, config.HandshakeTimeout = 0, 50*time.Millisecond
+				config.Reconnect.Jitter, config.HandshakeTimeout = 0, 2*time.Second // which the busiest machine keeps
 				f := startFleet(t, config)
 				f.connect()
 				if tt.answer != nil {

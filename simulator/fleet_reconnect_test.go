@@ -132,7 +132,7 @@ func TestReconnectGoesOnToTheNextServer(t *testing.T) {
 		config.URLs = []string{down.url(), refusing.url(), good.url()}
 		config.Subprotocol, config.Reconnect, config.HandshakesInFlight = simulator.SubprotocolV1, quickReconnect(), 1
 		config.Topics = simulator.TopicPlan{Count: conns, PerConn: 1, Prefix: "t-"}
-			f := startFleet(t, config)
+		f := startFleet(t, config)
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		var refused *simulator.ConnectError

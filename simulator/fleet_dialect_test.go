@@ -214,6 +214,47 @@ func TestFleetIsRefusedInDialects(t *testing.T) {
 	})
 }
 
+// What a client must not send any more, it does not send as a pong of the dialect either.
+func TestMuteConnectionsSendNoPongs(t *testing.T) {
+	for _, kind := range []simulator.SlowKind{simulator.SlowHalfOpen, simulator.SlowWriter} {
+		t.Run(string(kind), func(t *testing.T) {
+			eachDialect(t, func(t *testing.T, d foreignDialect, engine simulator.Engine) {
+				s := newForeignStub(t, d.greeting, d.answer)
+				config := d.config(s, engine, 2)
+				config.Slow = []simulator.SlowSpec{{Kind: kind, Count: 1}}
+				config.SourceIPs = []string{"127.0.3.1", "127.0.3.2"} // tells them apart: the second is the slow one
+				f := startFleet(t, config)
+				f.connect()
+				clk, err := clock.New()
+				if err != nil {
+					t.Fatal(err)
+				}
+				waitFor(t, "both subscriptions", func() bool { return len(s.all()) == 2 })
+				for _, c := range s.all() {
+					c.frames(d.ping + d.separator + string(d.line("t-0", []byte(encode(message(clk, simulator.PhaseMeasure, 0, 1))))))
+					// Counted while the fleet runs, it tells that what came before has been seen.
+					c.frames(string(d.line("t-0", []byte(`"hello"`))))
+				}
+				waitFor(t, "what was sent to both", func() bool { return f.Counters().Foreign == 2 })
+				for _, c := range s.all() {
+					if strings.HasPrefix(c.ws.RemoteAddr().String(), "127.0.3.1:") {
+						waitFor(t, "the healthy one's pong", func() bool { return c.heard(d.pong) })
+					}
+				}
+				report := f.finish(simulator.TopicSent{Topic: 0, Phase: simulator.PhaseMeasure, First: 1, Count: 1})
+				if report.Slow == nil || report.Slow.Received != 1 || phaseOf(report, simulator.PhaseMeasure).Received != 1 {
+					t.Errorf("slow ones %+v, ledger %+v", report.Slow, phaseOf(report, simulator.PhaseMeasure))
+				}
+				for _, c := range s.all() {
+					if strings.HasPrefix(c.ws.RemoteAddr().String(), "127.0.3.2:") && c.heard(d.pong) {
+						t.Error("the slow one sent a pong")
+					}
+				}
+			})
+		})
+	}
+}
+
 // A connection that ends within a message comes back without its beginning.
 func TestReconnectInDialects(t *testing.T) {
 	eachDialect(t, func(t *testing.T, d foreignDialect, engine simulator.Engine) {

@@ -190,6 +190,9 @@ func (c *goroutineConn) acknowledged() bool {
 func (c *goroutineConn) pong() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.subscribed && c.slow.mute() {
+		return
+	}
 	d := c.shard.account.dialect
 	// An error is told by the next read.
 	_ = c.ws.WriteMessage(int(d.opcode()), d.pong())

@@ -102,6 +102,10 @@ func TestLoadtestRefusesBeforeItStartsAnything(t *testing.T) {
 		{"an unknown target", "smoke --vs nginx", `no target "nginx"`, nil},
 		{"a target named twice", "smoke --vs firetower", "firetower is named twice", nil},
 		{"a fault that no reference has", "manager-restart --vs floor", "floor has no manager", nil},
+		{"servers of others that are not built", "smoke --vs nats --peers /nowhere/peers", "run 'make peers'", nil},
+		{"servers of others that a variable names", "smoke --target gws", "/nowhere/peers: no such file", []string{"FIRETOWER_LOADTEST_PEERS=/nowhere/peers"}},
+		{"a fault that no server of others has", "manager-restart --vs nats", "fault: nats has no managers and gateways", nil},
+		{"topics that change where none do", "10k-topics-churn --target gws", "churn.topics:", nil},
 		{"too many connections", "smoke --conns 900000", "does not fit this machine", nil},
 		{"no repeats", "smoke --repeat 0", "--repeat: must be 1 to 100", nil},
 	} {

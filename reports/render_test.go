@@ -249,6 +249,11 @@ func opensInABrowser(t *testing.T, page []byte, want string) {
 	if !bytes.Contains(dom, []byte(want)) {
 		t.Error("the page was not rendered")
 	}
+	// The page's policy let its script run: it adds a button to every table of a chart,
+	// and the tips of the cursors.
+	if buttons, charts := bytes.Count(dom, []byte(">Copy</button>")), bytes.Count(page, []byte("<summary>Table</summary>")); buttons != charts || bytes.Contains(page, []byte(`<figure class="plot" data-cursor`)) != bytes.Contains(dom, []byte(`class="tip"`)) {
+		t.Errorf("the script made %d buttons for %d tables", buttons, charts)
+	}
 	for line := range strings.Lines(stderr.String()) {
 		if strings.Contains(line, "CONSOLE") {
 			t.Errorf("console: %s", line)

@@ -1,8 +1,11 @@
 package reports_test
 
 import (
+	"io/fs"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -227,7 +230,7 @@ func TestPageTellsEverything(t *testing.T) {
 		"<h2>Latency</h2>", "completion, of all messages", "49 of 4,049 messages did not reach all subscribers",
 		"Latency heat map", "Percentiles over time", "Throughput", "Completion fan",
 		"<h2>Faults</h2>", "gateway-kill of gateway-0, 13.0 s into the measured phase", "of these, at clients of other gateways", "never, or not seen",
-		"<h2>Where the time goes</h2>", "network and reader", "Connecting by percentile", "join of a topic",
+		"<h2>Where the time goes</h2>", "fan-out 8.00, rest 4.60\n", "Connecting by percentile", "join of a topic",
 		"Clients that misbehave by plan", "Topics that clients come to and leave", "skew: p99 of connections over their median",
 		"Goroutines", "Queue depths and backlogs", "When all have left", "did not come back",
 		"Calibration against a server that only writes", "24.3 %", "not sustained", "delivery.p99&lt;250ms",
@@ -235,5 +238,72 @@ func TestPageTellsEverything(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
 		}
+	}
+}
+
+// A plain run fits a terminal of 25 lines, and one with everything is cut to it.
+func TestSummaryOfEverything(t *testing.T) {
+	t.Parallel()
+	r := rich(t, 40)
+	text := r.Summary("reports/runs/x")
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if len(lines) > 25 {
+		t.Errorf("%d lines:\n%s", len(lines), text)
+	}
+	for _, line := range lines {
+		if n := len([]rune(line)); n > 118 {
+			t.Errorf("a line of %d characters: %s", n, line)
+		}
+	}
+	for _, want := range []string{
+		"DEGRADED: rich on firetower, 1 of 3 thresholds failed", "of 4,049 messages, 49 never reached all subscribers and are not in the completion",
+		"  capacity   140 messages/s (1.4M deliveries/s) with a p99 of at most 250 ms; 150 did not hold",
+		"  fault      gateway-kill of gateway-0 at 13.0 s: 4,812 deliveries lost, down 1.20 s", "  checks     1 ok", "fan-out 8.00, rest 4.60\n", "  reconnect             3,000",
+		"24 % of what the workers can take", "  budget     mean ms: manager 0.800, link 0.400,", "  report     reports/runs/x/report.html",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "publish lag 0.1") {
+		t.Errorf("a stage of no weight is in the budget:\n%s", text)
+	}
+	r.Capacity.MessagesPerSecond = 0
+	if want := "none of 5 rates held a p99 of 250 ms"; !strings.Contains(r.Summary(""), want) {
+		t.Errorf("lacks %q", want)
+	}
+	r.Capacity.MessagesPerSecond, r.Capacity.Failed = 200, nil
+	if want := "no higher rate was tried"; !strings.Contains(r.Summary(""), want) {
+		t.Errorf("lacks %q", want)
+	}
+}
+
+// The committed results of older builds have a page and a summary like any other.
+func TestBaselinesRender(t *testing.T) {
+	t.Parallel()
+	n := 0
+	err := filepath.WalkDir("baselines", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Base(path) != reports.ResultFile {
+			return err
+		}
+		n++
+		r, err := reports.Read(path)
+		if err != nil {
+			return err
+		}
+		page, err := r.HTML()
+		if err != nil || len(page) >= 1_000_000 || !strings.Contains(string(page), "<h2>Resources</h2>") {
+			t.Errorf("%s: a page of %d bytes (%v)", path, len(page), err)
+		}
+		if bad := regexp.MustCompile(`NaN|Inf|%!`).Find(page[:strings.Index(string(page), `id="document"`)]); bad != nil {
+			t.Errorf("%s: the page has %q in it", path, bad)
+		}
+		if lines := strings.Count(r.Summary("x"), "\n"); lines > 25 {
+			t.Errorf("%s: a summary of %d lines", path, lines)
+		}
+		return nil
+	})
+	if err != nil || n < 10 {
+		t.Errorf("looked at %d results: %v", n, err)
 	}
 }

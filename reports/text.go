@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -30,16 +31,23 @@ func (r *Result) Summary(dir string) string {
 	if r.Delivery.Count > 0 || r.Expected > 0 {
 		lines = append(lines, r.trafficLines()...)
 	}
+	if text := r.capacityLine(); text != "" {
+		lines = append(lines, text)
+	}
+	for _, f := range r.Faults {
+		lines = append(lines, clip("  fault      "+f.line(), lineWidth))
+	}
 	lines = append(lines, r.costLines()...)
+	lines = append(lines, r.clientLines()...)
 	lines = append(lines, r.checkLine())
 	if r.missed() == "" {
 		lines = append(lines, fmt.Sprintf("  thresholds %d of %d held", len(r.Thresholds), len(r.Thresholds)))
 	}
-	for _, f := range r.Faults {
-		lines = append(lines, "  fault      "+f.line())
-	}
 	if dir != "" {
 		lines = append(lines, "  report     "+filepath.Join(dir, HTMLFile))
+	}
+	if len(lines) > summaryLines {
+		lines = slices.DeleteFunc(lines, func(l string) bool { return l == "" })
 	}
 	if len(lines) > summaryLines {
 		last := lines[len(lines)-1]
@@ -60,12 +68,82 @@ func (r *Result) trafficLines() []string {
 		{"first arrival", r.First},
 		{"completion", r.Completion},
 		{"publish lag", r.PublishLag},
+		{"reconnect", r.Reconnect},
 	} {
 		d := row.d
+		if d.Count == 0 && row.name == "reconnect" {
+			continue // most runs have none
+		}
 		lines = append(lines, fmt.Sprintf("  %-16s%11s%9s%9s%9s%9s%9s", row.name, commas(d.Count),
 			figureOr(d.P50), figureOr(d.P90), figureOr(d.P99), figureOr(d.P999), figureOr(d.Max)))
 	}
+	if r.Incomplete > 0 {
+		lines = append(lines, fmt.Sprintf("  of %s, %s never reached all subscribers and are not in the completion", plural(r.Messages, "message"), commas(r.Incomplete)))
+	}
 	return append(lines, "")
+}
+
+// capacityLine is the highest rate that held; empty for a run that searched none.
+func (r *Result) capacityLine() string {
+	c := r.Capacity
+	switch {
+	case c == nil:
+		return ""
+	case c.MessagesPerSecond == 0:
+		return fmt.Sprintf("  capacity   none of %s held a p99 of %s ms", plural(int64(len(c.Trials)), "rate"), figure(c.P99Limit))
+	}
+	text := fmt.Sprintf("  capacity   %s messages/s (%s deliveries/s) with a p99 of at most %s ms", figure(c.MessagesPerSecond), short(roundTo(c.DeliveriesPerSecond, 3)), figure(c.P99Limit))
+	if c.Failed != nil {
+		return text + "; " + figure(*c.Failed) + " did not hold"
+	}
+	return text + "; no higher rate was tried"
+}
+
+// budgetLine is where the mean time of a delivery went; empty when no one told.
+func (r *Result) budgetLine() string {
+	sum := 0.0
+	for _, s := range r.Budget {
+		sum += s.Mean
+	}
+	if sum <= 0 {
+		return ""
+	}
+	parts := make([]string, 0, len(r.Budget))
+	for _, s := range r.Budget {
+		// What is less than a hundredth of the way would only make the line long.
+		name := s.Name
+		if s.Source == "rest" {
+			name = "rest"
+		}
+		if s.Mean >= sum/100 {
+			parts = append(parts, name+" "+figure(s.Mean))
+		}
+	}
+	return clip("  budget     mean ms: "+strings.Join(parts, ", "), lineWidth)
+}
+
+// clientLines are what became of the clients that do more than listen, and what they
+// left behind.
+func (r *Result) clientLines() []string {
+	var lines []string
+	if s := r.Slow; s != nil {
+		told := map[string]int64{}
+		for reason, n := range r.Server.Disconnects {
+			told[reason] = int64(n)
+		}
+		line := fmt.Sprintf("  slow       %d of %d disconnected: %s", s.Disconnected, s.Connections, reasons(s.Closed))
+		if len(told) > 0 {
+			line += "; the server counts " + reasons(told)
+		}
+		lines = append(lines, clip(line, lineWidth))
+	}
+	if c := r.Churn; c != nil {
+		lines = append(lines, fmt.Sprintf("  churn      %s, %s refused; %s of %s due lost", plural(c.Changes, "change"), commas(c.Refused), commas(c.Lost), plural(c.Due, "delivery")))
+	}
+	if l := r.Leave; l != nil && (l.LeakedDescriptors > 0 || l.LeakedGoroutines > 0) {
+		lines = append(lines, fmt.Sprintf("  left       the servers kept %s and %s after the last client", plural(int64(l.LeakedDescriptors), "descriptor"), plural(int64(l.LeakedGoroutines), "goroutine")))
+	}
+	return lines
 }
 
 // Headline is the verdict and whether the thresholds held, in one line.
@@ -149,18 +227,14 @@ func (r *Result) costLines() []string {
 			figureOr(s.CPUMicrosPerDelivery), figure(s.CPUCores), byteSizeOr(s.RSSBytesPerConnection), byteSize(float64(s.RSSPeak))),
 	}
 	if g.CPUMicrosPerMessage != nil {
-		lines = append(lines, fmt.Sprintf("  load       %s us CPU per message, %s deliveries/s", figureOr(g.CPUMicrosPerMessage), figure(r.DeliveriesPerSecond)))
-	}
-	if r.Slow != nil {
-		told := map[string]int64{}
-		for reason, n := range s.Disconnects {
-			told[reason] = int64(n)
-		}
-		line := fmt.Sprintf("  slow       %d of %d disconnected: %s", r.Slow.Disconnected, r.Slow.Connections, reasons(r.Slow.Closed))
-		if len(told) > 0 {
-			line += "; the server counts " + reasons(told)
+		line := fmt.Sprintf("  load       %s us CPU per message, %s deliveries/s", figureOr(g.CPUMicrosPerMessage), figure(r.DeliveriesPerSecond))
+		if c := r.Calibration; c != nil && c.Share != nil {
+			line += fmt.Sprintf(", %.0f %% of what the workers can take", *c.Share*100)
 		}
 		lines = append(lines, line)
+	}
+	if text := r.budgetLine(); text != "" {
+		lines = append(lines, text)
 	}
 	return lines
 }
@@ -243,7 +317,7 @@ func (t Threshold) is() string {
 	return withUnit(*t.Value, t.Unit)
 }
 
-// line tells a fault in one line.
+// line tells a fault in one line, in the order in which things happen.
 func (f Fault) line() string {
 	at := func(v *float64) string {
 		if v == nil {
@@ -251,8 +325,15 @@ func (f Fault) line() string {
 		}
 		return seconds(*v)
 	}
-	return fmt.Sprintf("%s at %s: down %s, first delivery after %s, all deliver after %s, %s lost",
-		f.Kind, seconds(f.At), at(f.Down), at(f.FirstDelivery), at(f.Recovered), plural(f.Lost, "delivery"))
+	text := f.Kind
+	if f.Victim != "" {
+		text += " of " + f.Victim
+	}
+	text += fmt.Sprintf(" at %s: %s lost, down %s, first delivery %s, all deliver %s", seconds(f.At), plural(f.Lost, "delivery"), at(f.Down), at(f.FirstDelivery), at(f.Recovered))
+	if f.Reconnected != nil {
+		text += ", all back " + at(f.Reconnected)
+	}
+	return text
 }
 
 // clip shortens a line to at most n characters.

@@ -230,7 +230,7 @@ func TestPageTellsEverything(t *testing.T) {
 		"<h2>Latency</h2>", "completion, of all messages", "49 of 4,049 messages did not reach all subscribers",
 		"Latency heat map", "Percentiles over time", "Throughput", "Completion fan",
 		"<h2>Faults</h2>", "gateway-kill of gateway-0, 13.0 s into the measured phase", "of these, at clients of other gateways", "never, or not seen",
-		"<h2>Where the time goes</h2>", "fan-out 8.00, rest 4.60\n", "Connecting by percentile", "join of a topic",
+		"<h2>Where the time goes</h2>", "network and reader", "Connecting by percentile", "join of a topic",
 		"Clients that misbehave by plan", "Topics that clients come to and leave", "skew: p99 of connections over their median",
 		"Goroutines", "Queue depths and backlogs", "When all have left", "did not come back",
 		"Calibration against a server that only writes", "24.3 %", "not sustained", "delivery.p99&lt;250ms",

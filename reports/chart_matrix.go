@@ -1,5 +1,7 @@
 package reports
 
+import "strings"
+
 // matrix is a grid of two categories with a number printed in each cell: the answers
 // of a sweep over two keys.
 type matrix struct {
@@ -26,11 +28,11 @@ type matrixCell struct {
 // between 0 and 1 on a scale that all cells share.
 type cellInterval struct{ lo, mid, hi, ref float64 }
 
-func (c cellInterval) draw(v *canvas, x, y, w float64) {
+func (c cellInterval) draw(v *canvas, x, y, w float64, on string) {
 	at := func(p float64) float64 { return x + min(max(p, 0), 1)*w }
-	v.vline("ref", at(c.ref), y-3, y+3)
-	v.hline("interval", at(c.lo), at(c.hi), y)
-	v.circle("mid", at(c.mid), y, 2.2, "")
+	v.vline("incell tick1"+on, at(c.ref), y-4, y+4)
+	v.hline("incell"+on, at(c.lo), at(c.hi), y)
+	v.circle("incell dot1"+on, at(c.mid), y, 2.4, "")
 }
 
 func (m matrix) svg() string {
@@ -86,7 +88,7 @@ func (c matrixCell) draw(v *canvas, x, y, w, h float64) {
 		v.rect("best", x+2, y+2, w-4, h-4, "")
 	}
 	if c.interval != nil {
-		c.interval.draw(v, x+10, y+h-8, w-20)
+		c.interval.draw(v, x+10, y+h-8, w-20, strings.TrimPrefix(ink, "celltext"))
 		h -= 10
 	}
 	at := y + h/2 + 4

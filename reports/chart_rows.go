@@ -38,7 +38,7 @@ func (d dots) svg() string {
 	}
 	for i := range fs {
 		f := &fs[i]
-		f.left, f.right, f.top = min(name+12, f.width*0.32), min(text+14, f.width*0.34), 6
+		f.left, f.right, f.top = min(name*1.12+12, f.width*0.32), min(text+14, f.width*0.34), 6
 		each := row
 		if f.narrow {
 			each = row + 6

@@ -159,7 +159,7 @@ func (s *Sweep) heatmap(question, objective, across, down int, others []int, fac
 		t.Rows = append(t.Rows, line)
 	}
 	from, to := "best", "worst"
-	caption := "Medians, and below them the ratio to the default with its interval around the tick of 1: + better, - worse, = the same, ? undecided. A frame marks what is not told from the best. Darker is worse; shades span at least four times what counts as no difference."
+	caption := "Medians, and below them the ratio to the default with its interval around the tick of 1: + better, - worse, = the same, ? undecided. A frame marks what is not told from the best. A stronger shade is worse; shades span at least four times what counts as no difference."
 	return plot{Title: title, Caption: caption, SVG: m.svg(), Table: t, Ramp: &ramp{from, to}}, filled > 1
 }
 
@@ -171,6 +171,23 @@ func (s *Sweep) cellAt(question int, wanted func([]string) bool) int {
 		}
 	}
 	return -1
+}
+
+// brief names a cell by its values alone, for drawings; keys names what they are of.
+func (s *Sweep) brief(c int) string {
+	var parts []string
+	for _, a := range s.settingAxes() {
+		parts = append(parts, s.Cells[c].Values[a])
+	}
+	return strings.Join(parts, " · ")
+}
+
+func (s *Sweep) keys() string {
+	var parts []string
+	for _, a := range s.settingAxes() {
+		parts = append(parts, s.Axes[a].Name)
+	}
+	return "Settings are named by " + strings.Join(parts, " · ") + "."
 }
 
 // tell is what a pointer on a cell is told.
@@ -201,7 +218,7 @@ func (s *Sweep) effectBlocks(question int) []block {
 				lo, hi = math.Min(lo, l.Low), math.Max(hi, l.High)
 				name := a.Name + "=" + l.Value
 				d.rows = append(d.rows, dotRow{
-					name: name, text: cell(ptr(l.Mean), objective.Unit), class: "s" + fmt.Sprint(e.Axis%5+1), lo: l.Low, mid: l.Ratio, hi: l.High,
+					name: name, text: cell(ptr(l.Mean), objective.Unit), class: []string{"s1", "s3"}[e.Axis%2], lo: l.Low, mid: l.Ratio, hi: l.High,
 					title: fmt.Sprintf("%s: %.3f (%.3f to %.3f) of the mean over all, %s", name, l.Ratio, l.Low, l.High, plural(int64(l.Cells), "cell")),
 				})
 				t.Rows = append(t.Rows, []string{name, fmt.Sprint(l.Cells), cell(ptr(l.Mean), objective.Unit), fmt.Sprintf("%.3f", l.Ratio), fmt.Sprintf("%.3f", l.Low), fmt.Sprintf("%.3f", l.High), share})
@@ -244,13 +261,13 @@ func (s *Sweep) forestBlocks(question int) []block {
 				continue
 			}
 			lo, hi = math.Min(lo, *f.Low), math.Max(hi, *f.High)
-			d.rows = append(d.rows, dotRow{name: s.Label(c), text: times(f.Ratio), word: f.Verdict, class: wordColour(f.Verdict), lo: *f.Low, mid: *f.Ratio, hi: *f.High, title: s.tell(c, o)})
+			d.rows = append(d.rows, dotRow{name: s.brief(c), text: times(f.Ratio), word: f.Verdict, class: wordColour(f.Verdict), lo: *f.Low, mid: *f.Ratio, hi: *f.High, title: s.tell(c, o)})
 		}
 		if len(d.rows) == 0 {
 			continue
 		}
 		d.x = ratioScale("ratio to the default", lo, hi)
-		caption := fmt.Sprintf("Ratio of each setting's %s to the default's; the band is %s.", objective.Name, percent(objective.Delta))
+		caption := fmt.Sprintf("Ratio of each setting's %s to the default's; the band is %s. %s", objective.Name, percent(objective.Delta), s.keys())
 		if n := len(s.Ranked(question)) - 1; n > forestCells {
 			caption += fmt.Sprintf(" The first %d of %d by the first objective.", forestCells, n)
 		}
@@ -369,9 +386,9 @@ func (s *Sweep) paretoBlocks(question int) []block {
 		d := dot{x: *x.Median, y: *y.Median, class: "quiet", r: 3 + 4*share, title: fmt.Sprintf("%s: on the front in %s", s.Label(c), percent2(share))}
 		switch {
 		case cl.Default:
-			d.class, d.name = "f2", "default "+percent2(share)
+			d.class, d.name = "f2", "default ("+percent2(share)+")"
 		case cl.Pareto:
-			d.class, d.name = "f3", s.Label(c)+" "+percent2(share)
+			d.class, d.name = "f3", s.brief(c)+" ("+percent2(share)+")"
 		case share >= 0.1:
 			d.class = "f1"
 		}
@@ -397,7 +414,7 @@ func (s *Sweep) paretoBlocks(question int) []block {
 	sc.y = spanAxis(unitName(s.Objectives[0]), lo[1], hi[1], s.ticks(0))
 	p := plot{
 		Title:   fmt.Sprintf("%s against %s", capital(s.Objectives[0].Name), s.Objectives[1].Name),
-		Caption: "The axes do not begin at zero. The larger a point, the more resamples of the runs have it on the front; whiskers are the least and the greatest run.",
+		Caption: "The axes do not begin at zero. The larger a point, the more resamples of the runs have it on the front; whiskers are the least and the greatest run. " + s.keys(),
 		SVG:     sc.svg(), Table: t,
 		Legend: []legend{{"s2", "the default"}, {"s3", "on the front"}, {"s1", "on the front in 10 % of the resamples or more"}, {"quiet", "others"}},
 	}

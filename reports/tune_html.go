@@ -80,13 +80,13 @@ func (t *Tune) forest() block {
 			continue
 		}
 		lo, hi = math.Min(lo, *f.Low), math.Max(hi, *f.High)
-		d.rows = append(d.rows, dotRow{name: t.Search.Label(c.Cell), text: times(f.Ratio), word: f.Verdict, class: wordColour(f.Verdict), lo: *f.Low, mid: *f.Ratio, hi: *f.High, title: t.Search.tell(c.Cell, 0)})
+		d.rows = append(d.rows, dotRow{name: t.Search.brief(c.Cell), text: times(f.Ratio), word: f.Verdict, class: wordColour(f.Verdict), lo: *f.Low, mid: *f.Ratio, hi: *f.High, title: t.Search.tell(c.Cell, 0)})
 	}
 	if len(d.rows) == 0 {
 		return block{}
 	}
 	d.x = ratioScale("ratio to the default", lo, hi)
-	return block{Plot: &plot{Title: capital(t.Objective.Name) + " against the default", Caption: fmt.Sprintf("The band is what counts as no difference, %s.", percent(t.Objective.Delta)), SVG: d.svg()}}
+	return block{Plot: &plot{Title: capital(t.Objective.Name) + " against the default", Caption: fmt.Sprintf("The band is what counts as no difference, %s. %s", percent(t.Objective.Delta), t.Search.keys()), SVG: d.svg()}}
 }
 
 // wordColour is the class of a verdict in a drawing.

@@ -38,6 +38,8 @@ type evidence struct {
 	cpus    int
 	faults  error // what fleets ended with before their time
 	forgot  int64
+	// generatorBound says that a search for the capacity met our own limit.
+	generatorBound bool
 
 	calibration calibration
 	warmup      steadiness
@@ -52,6 +54,9 @@ func selfCheck(e evidence) ([]reports.Check, reports.Verdict, []string) {
 	}
 	if r.Loop == "open" {
 		checks = append(checks, e.lag())
+	}
+	if r.Capacity != nil {
+		checks = append(checks, e.search())
 	}
 	checks = append(checks, e.sched(), e.stalls(), e.gc(), e.clock(), e.box(), e.reader(), e.backlog(), e.steal(), e.kernel(), e.listen(), e.pressure(),
 		e.hiccupCheck(), e.ceilingCheck(), e.steadyCheck(), e.budgetCheck())
@@ -71,6 +76,20 @@ func selfCheck(e evidence) ([]reports.Check, reports.Verdict, []string) {
 		reasons = append(reasons, fmt.Sprintf("%s: %s, limit %s", c.Name, c.Value, c.Limit))
 	}
 	return checks, verdict, reasons
+}
+
+// search tells whether a search for the capacity found the servers' limit.
+func (e evidence) search() reports.Check {
+	c := reports.Check{
+		Name: "capacity search", Status: when(e.generatorBound, reports.CheckDegraded), Limit: "the servers' limit, not the load generator's",
+		Note: "the lowest rate that was not sustained bounds the capacity; when our own lateness failed it, the servers may take more",
+	}
+	found := e.result.Capacity
+	c.Value = fmt.Sprintf("%.4g/s of all that were tried", found.MessagesPerSecond)
+	if found.Failed != nil {
+		c.Value = fmt.Sprintf("%.4g/s sustained, %.4g/s not", found.MessagesPerSecond, *found.Failed)
+	}
+	return c
 }
 
 // when is bad if the condition holds, and ok otherwise.

@@ -224,3 +224,42 @@ func (p *SweepPlan) Extended(s *reports.Sweep, r reports.SweepRound, spent time.
 
 // Finals is the last round of what has been measured so far.
 func (p *SweepPlan) Finals(s *reports.Sweep) reports.SweepRound { return p.finals(s) }
+
+// Bracket closes in on a limit, and returns the rates that it tried, the highest
+// that was sustained and the lowest that was not.
+func Bracket(from, to, precision, limit float64) (tried []float64, best, failed float64) {
+	b := bracket{from: from, to: to, precision: precision}
+	for {
+		rate, more := b.next()
+		if !more {
+			return tried, b.best, b.failed
+		}
+		tried = append(tried, rate)
+		b.note(rate, rate <= limit)
+	}
+}
+
+// MostTrials is mostTrials.
+var MostTrials = mostTrials
+
+// TrialEvidence is what a trial is judged by.
+type TrialEvidence struct {
+	Rate, Achieved                 float64
+	P99, Limit, Lag, Waited, Sched time.Duration
+	Lost                           int64
+}
+
+// Judge judges a trial, and says whether our own fault failed it.
+func Judge(e TrialEvidence) (reports.CapacityTrial, bool) {
+	t := trialEvidence{
+		rate: e.Rate, achieved: e.Achieved, p99: e.P99, limit: e.Limit, lost: e.Lost, lag: e.Lag, waited: e.Waited, sched: e.Sched,
+	}.judge()
+	return t.CapacityTrial, t.generator
+}
+
+// Left is what servers did not give back; each triple of figures is descriptors and
+// goroutines, empty, idle and at the end.
+func Left(empty, idle, now [2]int, servers, gateways int) *reports.Leave {
+	of := func(v [2]int) holding { return holding{fds: v[0], goroutines: v[1]} }
+	return left([2]holding{of(empty), of(idle)}, of(now), servers, gateways)
+}

@@ -100,7 +100,7 @@ func tiny(t *testing.T, changes ...func(*scenarios.Scenario)) scenarios.Scenario
 	s.Phases.Calibrate = scenarios.Duration{}
 	s.Phases.Settle = scenarios.Seconds(0.1)
 	s.Phases.Warmup = scenarios.Seconds(0.3)
-	s.Phases.Calibrate, s.Phases.Leave = scenarios.Seconds(0), scenarios.Seconds(0)
+	s.Phases.Leave = scenarios.Duration{}
 	s.Phases.Measure = scenarios.Seconds(1.5)
 	for _, text := range []string{"lost==0", "duplicated==0", "reordered==0", "corrupt==0", "foreign==0", "disconnected==0"} {
 		th, err := scenarios.ParseThreshold(text)

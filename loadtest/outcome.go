@@ -37,7 +37,7 @@ func (r *run) outcome(failure, interrupted error) *reports.Result {
 		Schema: reports.Schema, ID: filepath.Base(r.dir), Scenario: r.s.Name, Purpose: r.s.Purpose, Target: string(r.o.Plan.Target),
 		Started: r.started, Ended: time.Now(), Seed: r.s.Seed, RunID: fmt.Sprintf("%016x", r.runID),
 		Loop: loop(r.s), Subprotocol: r.o.Plan.spoken(), Planned: r.s.Connections, Topics: r.s.Topics.Count, PayloadSize: payload,
-		Interrupted:  interrupted != nil,
+		Interrupted: interrupted != nil, Tags: r.o.Tags,
 		CompletionAt: map[string]reports.Distribution{}, Histograms: map[string]*latency.Recorder{},
 		Environment: readEnvironment(r.o, r.pressure), Configuration: r.configuration(),
 	}
@@ -78,6 +78,7 @@ func (r *run) judge(res *reports.Result) {
 	ev := evidence{
 		result: res, from: r.edgeFrom, to: r.edgeTo, connect: r.edgeStart, loads: r.loads, skew: r.skew,
 		cpus: r.o.Plan.Machine.CPUs, calibration: r.calibration, warmup: r.warmup, idle: r.idle, faults: r.fleet.faults(),
+		generatorBound: r.generatorBound,
 	}
 	if r.report != nil {
 		ev.forgot = r.report.Forgotten
@@ -143,6 +144,7 @@ func (r *run) fill(res *reports.Result) error {
 		}
 	}
 	r.fillClients(res)
+	res.Capacity, res.Leave = r.capacity, r.left
 	if jain := rep.Spread.Jain(); jain > 0 {
 		res.Fairness = &jain
 	}
@@ -178,6 +180,12 @@ func (r *run) fillClients(res *reports.Result) {
 		res.Disconnected = rep.Down
 	}
 	res.Reconnects = rep.Reconnects
+	if c := rep.Churn; c != nil {
+		res.Churn = &reports.Churn{
+			Topics: r.s.Churn.Topics, Changes: c.Changes, Refused: c.Refused, Due: c.Due, Received: c.Received, Lost: c.Lost,
+			Duplicated: c.Duplicated, Reordered: c.Reordered, Extra: c.Extra, Grace: reports.MillisOf(churnGrace),
+		}
+	}
 	if took := float64(r.phaseEnd("connect")-r.phaseStart("connect")) / 1e9; took > 0 {
 		res.ConnectSeconds = math.Round(took*1e3) / 1e3
 		res.ConnectionsPerSecond = math.Round(float64(rep.Subscribed)/took*10) / 10
@@ -312,6 +320,7 @@ func (r *run) fillLatency(res *reports.Result, sum account, st messageStats) err
 	put("connect", &res.Connect, r.report.Connect)
 	put("subscribe", &res.Subscribe, r.report.Subscribe)
 	put("reconnect", &res.Reconnect, r.report.Reconnect)
+	put("join", &res.Join, r.report.Join)
 	for _, s := range completionShares {
 		res.CompletionAt[s.name] = reports.Summarise(st.at[s.name])
 	}
@@ -319,7 +328,7 @@ func (r *run) fillLatency(res *reports.Result, sum account, st messageStats) err
 	from, to := r.phaseStart("measure"), max(r.phaseEnd("measure"), st.last)
 	res.MeasuredSeconds = math.Round(float64(to-from)/1e6) / 1e3
 	if res.MeasuredSeconds > 0 {
-		res.DeliveriesPerSecond = float64(res.Received) / res.MeasuredSeconds
+		res.DeliveriesPerSecond = float64(res.Received+r.churned) / res.MeasuredSeconds
 		res.MessagesPerSecond = float64(res.Messages) / (float64(r.phaseEnd("measure")-from) / 1e9)
 	}
 	wall := r.clock.Wall
@@ -368,8 +377,8 @@ func (r *run) fillCost(res *reports.Result) {
 		v := math.Round(float64(d)/float64(n)) / 1e3
 		return &v
 	}
-	res.Server.CPUMicrosPerDelivery = per(server, res.Received)
-	res.Generator.CPUMicrosPerMessage = per(workers, res.Received+res.Duplicated)
+	res.Server.CPUMicrosPerDelivery = per(server, res.Received+r.churned)
+	res.Generator.CPUMicrosPerMessage = per(workers, res.Received+res.Duplicated+r.churned)
 	if reads := r.report.Load.Reads; reads > 0 {
 		var all int64
 		for _, p := range r.report.Phases {

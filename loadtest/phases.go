@@ -35,7 +35,8 @@ func (r *run) prepare(ctx context.Context) error {
 	total, status := r.elapsed(settle, nil)
 	err = r.phase(ctx, "settle", total, status, func() error {
 		sleepCtx(ctx, settle)
-		r.rssEmpty = memory(r.nursery.all())
+		r.held[0] = r.holdings(ctx)
+		r.rssEmpty = r.held[0].rss
 		r.edgeStart = r.sampler.edge(nil)
 		return nil
 	})
@@ -48,7 +49,8 @@ func (r *run) prepare(ctx context.Context) error {
 	total, status = r.elapsed(settle, nil)
 	err = r.phase(ctx, "idle", total, status, func() error {
 		sleepCtx(ctx, settle)
-		r.rssIdle = memory(r.nursery.all())
+		r.held[1] = r.holdings(ctx)
+		r.rssIdle = r.held[1].rss
 		return nil
 	})
 	if err != nil {
@@ -127,16 +129,20 @@ func (r *run) poll(ctx context.Context, limit time.Duration, cond func() bool) e
 // ticks of the workers.
 const quietFor = 2*tickEvery + 50*time.Millisecond
 
-// quiet waits until nothing arrives any more, at most for a while.
-func (r *run) quiet(ctx context.Context, limit time.Duration) {
-	last, since := r.fleet.received(), r.clock.Now()
-	// An error says that ctx ended, which the caller sees.
-	_ = r.poll(ctx, limit, func() bool {
-		if n := r.fleet.received(); n != last {
+// quiet waits until nothing arrives any more, at most for a while, and tells whether
+// it came to that.
+func (r *run) quiet(ctx context.Context, limit time.Duration) bool {
+	arrived := func() int64 { return r.fleet.received() + r.fleet.counters().ChurnReceived }
+	last, since := arrived(), r.clock.Now()
+	still := func() bool {
+		if n := arrived(); n != last {
 			last, since = n, r.clock.Now()
 		}
 		return r.clock.Now()-since >= int64(quietFor)
-	})
+	}
+	// An error says that ctx ended, which the caller sees.
+	_ = r.poll(ctx, limit, still)
+	return still()
 }
 
 // traffic warms up, measures and drains.
@@ -147,6 +153,11 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 			return err
 		})
 		if err != nil {
+			return err
+		}
+	}
+	if r.s.Load.Mode == scenarios.ModeCapacity {
+		if err := r.search(ctx); err != nil {
 			return err
 		}
 	}
@@ -167,6 +178,7 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 	}
 	r.meter.read(r.clock.Now())
 	r.edgeFrom = r.sampler.edge(scrape(ctx, r.system.scrapes))
+	r.churned = -r.fleet.counters().ChurnReceived
 	r.measured = true
 	base := r.fleet.received()
 	length := r.s.Phases.Measure.Duration
@@ -197,6 +209,7 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 		return nil
 	})
 	r.edgeTo = r.sampler.edge(scrape(hard, r.system.scrapes))
+	r.churned += r.fleet.counters().ChurnReceived
 	return errors.Join(err, drained)
 }
 
@@ -222,7 +235,7 @@ func (r *run) publish(ctx context.Context, phase simulator.Phase, length time.Du
 		}
 		r.pub.closed(ctx, phase, length, r.s.Load.Inflight, float64(subs)/float64(len(r.perTopic)), r.fleet.received)
 	default:
-		r.pub.open(ctx, phase, newSchedule(r.s, length, uint64(phase)))
+		r.pub.open(ctx, phase, newSchedule(r.load, length, uint64(phase)))
 	}
 }
 

@@ -36,7 +36,13 @@ type publisher struct {
 	lastRun map[int]int
 	lags    map[simulator.Phase]*latency.Recorder
 	giveUp  time.Duration
-	buf     []byte
+	// churn is the first of the topics that clients come to and leave.
+	churn int
+	// began is the start of the newest plan, and last when a message of it was sent.
+	began, last int64
+	// waited is the time spent in sends that the server held up.
+	waited time.Duration
+	buf    []byte
 
 	// stage is what messages of the measured phase are stamped with just now.
 	stage atomic.Pointer[stage]
@@ -67,23 +73,29 @@ type message struct {
 func newPublisher(c *clock.Clock, s scenarios.Scenario, runID uint64, sinks []sink) *publisher {
 	p := &publisher{
 		clock: c, run: runID, sizes: newSizes(s), plan: topicPlan(s), sinks: sinks, giveUp: s.Load.GiveUp.Duration,
-		next: make([]uint64, len(sinks)*s.Topics.Count), lags: map[simulator.Phase]*latency.Recorder{}, lastRun: map[int]int{},
+		next: make([]uint64, len(sinks)*(s.Topics.Count+s.Churn.Topics)), churn: s.Topics.Count, lags: map[simulator.Phase]*latency.Recorder{}, lastRun: map[int]int{},
 	}
 	p.stage.Store(&stage{phase: simulator.PhaseMeasure})
 	for i := range p.next {
 		p.next[i] = 1
 	}
-	for i := range s.Topics.Count {
+	for i := range s.Topics.Count + s.Churn.Topics {
 		p.names = append(p.names, p.plan.Name(i))
 	}
 	return p
 }
 
-// probe sends one message to each topic, for the ready probe.
+// probe sends one message to each topic, for the ready probe. It waits for those of
+// the plan alone: who is at one that churns, nobody knows beforehand, and so the
+// first probe goes there only to have all of them known to the servers.
 func (p *publisher) probe(ctx context.Context) error {
 	var failed error
 	p.size = p.sizes.fixed
-	for topic := range p.names {
+	topics := p.churn
+	if p.next[0] == 1 {
+		topics = len(p.names)
+	}
+	for topic := range topics {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -106,6 +118,7 @@ func (p *publisher) open(ctx context.Context, phase simulator.Phase, plan schedu
 	defer runtime.UnlockOSThread()
 	defer promptThread()()
 	start := p.clock.Now() + int64(5*time.Millisecond)
+	p.began, p.last = start, start
 	for n := 0; ; n++ {
 		offset := plan.next()
 		if offset >= plan.length {
@@ -122,6 +135,12 @@ func (p *publisher) open(ctx context.Context, phase simulator.Phase, plan schedu
 		p.publish(ctx, &m)
 		if m.fate == fateSent {
 			p.lag(m.phase).Record(m.actual - m.intended)
+		}
+		if phase == simulator.PhaseTrial {
+			if p.clock.Now()-due > int64(trialPatience) {
+				return
+			}
+			continue
 		}
 		p.messages = append(p.messages, m)
 	}
@@ -149,6 +168,10 @@ func (p *publisher) publish(ctx context.Context, m *message) {
 	switch err := p.send(ctx, m); {
 	case err == nil:
 		p.sent.Add(1)
+		p.last = m.actual
+		if took := time.Duration(p.clock.Now() - m.actual); took > blockedSend {
+			p.waited += took
+		}
 	case errors.Is(err, errWindowFull), ctx.Err() != nil:
 		m.fate = fateDropped
 		p.dropped.Add(1)
@@ -198,14 +221,17 @@ func (p *publisher) send(ctx context.Context, m *message) error {
 // account adds a message that was sent to what fleets are told. A phase that comes
 // again after another leaves a run of sequences each time.
 func (p *publisher) account(slot int, m *message) {
-	if at, ok := p.lastRun[slot]; ok {
-		if r := &p.runs[at]; r.Phase == m.phase && r.First+r.Count == m.sequence {
-			r.Count++
-			return
-		}
+	at, ok := p.lastRun[slot]
+	if !ok || p.runs[at].Phase != m.phase || p.runs[at].First+p.runs[at].Count != m.sequence {
+		at = len(p.runs)
+		p.lastRun[slot] = at
+		p.runs = append(p.runs, simulator.TopicSent{Topic: m.topic, Publisher: m.publisher, Phase: m.phase, First: m.sequence})
 	}
-	p.lastRun[slot] = len(p.runs)
-	p.runs = append(p.runs, simulator.TopicSent{Topic: m.topic, Publisher: m.publisher, Phase: m.phase, First: m.sequence, Count: 1})
+	r := &p.runs[at]
+	r.Count++
+	if int(m.topic) >= p.churn {
+		r.Times = append(r.Times, m.actual)
+	}
 }
 
 func (p *publisher) lag(phase simulator.Phase) *latency.Recorder {

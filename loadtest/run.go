@@ -36,6 +36,8 @@ type Options struct {
 	Name string
 	// Progress shows how it goes. Default: nothing.
 	Progress Progress
+	// Tags are the caller's own words for the run, for the result.
+	Tags map[string]string
 	// Overrides are the keys that did not come from the scenario's file, for the result.
 	Overrides []reports.Override
 	// Build names what is measured, for the result.
@@ -139,19 +141,27 @@ type run struct {
 	closed   bool // the publishers' streams have ended
 
 	rssEmpty, rssIdle int64
-	edgeStart         edge // before the first connection
-	edgeFrom, edgeTo  edge // the measured phase, drain included
-	loads             []workerLoad
-	skew              time.Duration
-	calibration       calibration
-	warmup            steadiness
-	meter             hiccups    // the coordinator's own
-	idle              hiccupLoad // what it told of the measured phase
-	faults            []faultRecord
-	acks              sinkAccount
-	report            *simulator.Report
-	intervals         []reports.Interval
-	failures          error // of the teardown
+	held              [2]holding     // by the servers, empty and with every client idle
+	left              *reports.Leave // what they held once all had gone
+	// load is the scenario with the rate that a search has found.
+	load     scenarios.Scenario
+	capacity *reports.Capacity
+	// generatorBound says that the search met our own limit and not the servers'.
+	generatorBound   bool
+	churned          int64 // deliveries of churning topics in the measured phase
+	edgeStart        edge  // before the first connection
+	edgeFrom, edgeTo edge  // the measured phase, drain included
+	loads            []workerLoad
+	skew             time.Duration
+	calibration      calibration
+	warmup           steadiness
+	meter            hiccups    // the coordinator's own
+	idle             hiccupLoad // what it told of the measured phase
+	faults           []faultRecord
+	acks             sinkAccount
+	report           *simulator.Report
+	intervals        []reports.Interval
+	failures         error // of the teardown
 }
 
 // phase is a part of the run, by clock.
@@ -181,6 +191,7 @@ func newRun(o Options, dir string) (*run, error) {
 	if o.servers != nil {
 		r.nursery.servers = o.servers.Path
 	}
+	r.load = r.s
 	r.pressure, _, _ = strings.Cut(readText("/proc/pressure/cpu"), "\n")
 	r.begin = c.Now()
 	r.started = c.Wall(r.begin)
@@ -220,7 +231,12 @@ func (r *run) execute(soft context.Context) error {
 	if errors.Is(err, ErrInterrupted) {
 		err = nil
 	}
-	return r.blame(hard, errors.Join(err, r.finish(hard)))
+	if err = errors.Join(err, r.finish(hard)); err == nil && soft.Err() == nil {
+		if err = r.leave(ctx); errors.Is(err, ErrInterrupted) {
+			err = nil // all that was measured is there
+		}
+	}
+	return r.blame(hard, err)
 }
 
 // blame is the error that the run ended with: a process that died explains all

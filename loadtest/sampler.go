@@ -140,17 +140,3 @@ func cpuOf(from, to edge, procs []*child, is func(role string) bool) time.Durati
 
 // isServer tells the system under test from the harness.
 func isServer(role string) bool { return role != "worker" && role != "coordinator" }
-
-// memory is the resident memory of all servers.
-func memory(procs []*child) int64 {
-	var sum int64
-	for _, c := range procs {
-		if !isServer(c.role) {
-			continue
-		}
-		if rss, ok := readExactRSS(c.pid); ok {
-			sum += rss
-		}
-	}
-	return sum
-}

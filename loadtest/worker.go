@@ -23,7 +23,10 @@ import (
 
 // request is what the coordinator asks of a worker.
 type request struct {
-	Op     string                `json:"op"`
+	Op string `json:"op"`
+	// ID is told again in the answer: one to a request that nobody waits for any longer
+	// must not be taken for another's.
+	ID     uint64                `json:"id,omitempty"`
 	Config *simulator.Config     `json:"config,omitempty"`
 	Sent   []simulator.TopicSent `json:"sent,omitempty"`
 	// Share and Seed choose the connections of a disconnect.
@@ -57,6 +60,7 @@ type reply struct {
 	// Connections is how many were reset (disconnect).
 	Connections int               `json:"connections,omitempty"`
 	Window      *simulator.Window `json:"window,omitempty"` // window
+	ID          uint64            `json:"id,omitempty"`     // of the request
 }
 
 // The events.
@@ -158,7 +162,7 @@ type worker struct {
 func (w *worker) say(r reply) {
 	b, err := json.Marshal(r)
 	if err != nil {
-		b, _ = json.Marshal(reply{Op: r.Op, Error: "encode reply: " + err.Error()})
+		b, _ = json.Marshal(reply{ID: r.ID, Op: r.Op, Error: "encode reply: " + err.Error()})
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -169,15 +173,15 @@ func (w *worker) say(r reply) {
 func (w *worker) handle(ctx context.Context, wg *sync.WaitGroup, r request) {
 	switch r.Op {
 	case opStart:
-		w.say(reply{Op: r.Op, Error: text(w.start(ctx, wg, r.Config))})
+		w.say(reply{ID: r.ID, Op: r.Op, Error: text(w.start(ctx, wg, r.Config))})
 	case opPing:
-		w.say(reply{Op: r.Op, Now: w.clock.Now()})
+		w.say(reply{ID: r.ID, Op: r.Op, Now: w.clock.Now()})
 	case opMark:
 		now := sampleRuntime()
 		load := now.since(w.base)
 		load.hiccupLoad = w.hiccups.read(w.clock.Now())
 		w.base = now
-		w.say(reply{Op: r.Op, Load: &load})
+		w.say(reply{ID: r.ID, Op: r.Op, Load: &load})
 	default:
 		w.handleFleet(ctx, wg, r)
 	}
@@ -185,7 +189,7 @@ func (w *worker) handle(ctx context.Context, wg *sync.WaitGroup, r request) {
 
 func (w *worker) handleFleet(ctx context.Context, wg *sync.WaitGroup, r request) {
 	if w.fleet == nil {
-		w.say(reply{Op: r.Op, Error: "no fleet: start comes first"})
+		w.say(reply{ID: r.ID, Op: r.Op, Error: "no fleet: start comes first"})
 		return
 	}
 	switch r.Op {
@@ -195,25 +199,25 @@ func (w *worker) handleFleet(ctx context.Context, wg *sync.WaitGroup, r request)
 			err := w.fleet.Connect(ctx)
 			var refused *simulator.ConnectError
 			if errors.As(err, &refused) {
-				w.say(reply{Op: r.Op, Refused: refused.Refused, Error: err.Error()})
+				w.say(reply{ID: r.ID, Op: r.Op, Refused: refused.Refused, Error: err.Error()})
 				return
 			}
-			w.say(reply{Op: r.Op, Error: text(err)})
+			w.say(reply{ID: r.ID, Op: r.Op, Error: text(err)})
 		})
 	case opFlow:
 		wg.Go(func() { w.flow(ctx) })
-		w.say(reply{Op: r.Op + "ing"}) // "flow" itself is the name of the lines that follow
+		w.say(reply{ID: r.ID, Op: r.Op + "ing"}) // "flow" itself is the name of the lines that follow
 	case opDisconnect:
 		n, err := w.fleet.Disconnect(ctx, r.Share, r.Seed)
-		w.say(reply{Op: r.Op, Connections: n, Error: text(err)})
+		w.say(reply{ID: r.ID, Op: r.Op, Connections: n, Error: text(err)})
 	case opWindow:
 		window, err := w.fleet.Window(ctx)
-		w.say(reply{Op: r.Op, Window: window, Error: text(err)})
+		w.say(reply{ID: r.ID, Op: r.Op, Window: window, Error: text(err)})
 	case opFinish:
 		report, err := w.fleet.Finish(ctx, r.Sent)
-		w.say(reply{Op: r.Op, Report: report, Error: text(err)})
+		w.say(reply{ID: r.ID, Op: r.Op, Report: report, Error: text(err)})
 	default:
-		w.say(reply{Op: r.Op, Error: fmt.Sprintf("unknown operation %q", r.Op)})
+		w.say(reply{ID: r.ID, Op: r.Op, Error: fmt.Sprintf("unknown operation %q", r.Op)})
 	}
 }
 

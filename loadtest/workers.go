@@ -20,8 +20,10 @@ import (
 type workerHandle struct {
 	child   *child
 	config  simulator.Config
-	replies chan reply // at most one is under way
-	calling sync.Mutex // held by the call that is under way
+	replies chan reply
+
+	calling sync.Mutex // held by the call that is under way; guards the following
+	calls   uint64
 
 	received atomic.Int64 // messages, as the newest tick or flow says
 
@@ -57,6 +59,9 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 		_, largest := meanPayload(s)
 		c.MaxFrame = max(c.MaxFrame, largest+4096)
 		c.Victim = victim(s)
+		if s.Churn.Topics > 0 {
+			c.Churn = simulator.ChurnPlan{Topics: s.Churn.Topics, Rate: s.Churn.Rate.PerSecond * share, Seed: s.Seed, Grace: churnGrace}
+		}
 		c.Reconnect = simulator.ReconnectPlan{
 			Enabled: s.Reconnect.Mode == scenarios.ReconnectAlways, After: s.Reconnect.After.Duration, Most: s.Reconnect.Most.Duration,
 			Jitter: float64(s.Reconnect.Jitter), Seed: s.Seed,
@@ -75,6 +80,10 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 	}
 	return f, nil
 }
+
+// churnGrace is how long a message on a topic that churns may be on its way: one that
+// a client did not wait so long for is not due to it.
+const churnGrace = time.Second
 
 // victim is the gateway whose clients are not innocent of the faults, -1 when there
 // is none, or more than one.
@@ -108,11 +117,14 @@ func startWorker(ctx context.Context, n *nursery, name string, c simulator.Confi
 	if err != nil {
 		return nil, err
 	}
-	w := &workerHandle{child: process, config: c, replies: make(chan reply, 1)}
+	w := &workerHandle{child: process, config: c, replies: make(chan reply, unread)}
 	go w.listen()
 	_, err = w.call(ctx, request{Op: opStart, Config: &c})
 	return w, err
 }
+
+// unread is how many answers may wait: one, and those to calls that were given up.
+const unread = 16
 
 // flowPrefix is how a flow's line begins; there are thousands of them in a second.
 var flowPrefix = []byte(`{"op":"flow","received":`)
@@ -138,7 +150,7 @@ func (w *workerHandle) listen() {
 		if r.Op != evTick {
 			select {
 			case w.replies <- r:
-			default: // nobody asked, or nobody waits any longer
+			default: // nobody has asked for so many
 			}
 			continue
 		}
@@ -157,26 +169,32 @@ func (w *workerHandle) listen() {
 
 // call asks the worker and waits for its answer.
 func (w *workerHandle) call(ctx context.Context, r request) (reply, error) {
+	w.calling.Lock()
+	defer w.calling.Unlock()
+	w.calls++
+	r.ID = w.calls
 	line, err := json.Marshal(r)
 	if err != nil {
 		return reply{}, fmt.Errorf("%s: %s: %w", w.child.name, r.Op, err)
 	}
-	w.calling.Lock()
-	defer w.calling.Unlock()
 	if _, err := w.child.stdin.Write(append(line, '\n')); err != nil {
 		return reply{}, w.gone(r.Op, err)
 	}
-	select {
-	case answer, ok := <-w.replies:
-		if !ok {
-			return reply{}, w.gone(r.Op, nil)
+	for {
+		select {
+		case answer, ok := <-w.replies:
+			switch {
+			case !ok:
+				return reply{}, w.gone(r.Op, nil)
+			case answer.ID != r.ID && answer.Op != "":
+				continue // to a call that did not wait for it
+			case answer.Error != "":
+				return answer, fmt.Errorf("%s: %s: %s", w.child.name, r.Op, answer.Error)
+			}
+			return answer, nil
+		case <-ctx.Done():
+			return reply{}, context.Cause(ctx)
 		}
-		if answer.Error != "" {
-			return answer, fmt.Errorf("%s: %s: %s", w.child.name, r.Op, answer.Error)
-		}
-		return answer, nil
-	case <-ctx.Done():
-		return reply{}, context.Cause(ctx)
 	}
 }
 
@@ -219,6 +237,9 @@ func (f fleet) counters() simulator.Counters {
 		sum.Duplicated += c.Duplicated
 		sum.Reconnected += c.Reconnected
 		sum.Disconnected += c.Disconnected
+		sum.ChurnChanges += c.ChurnChanges
+		sum.ChurnRefused += c.ChurnRefused
+		sum.ChurnReceived += c.ChurnReceived
 		for code, n := range closed {
 			sum.Closed[code] += n
 		}

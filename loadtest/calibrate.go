@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -10,7 +11,6 @@ import (
 	"firetower/reports"
 	"firetower/scenarios"
 	"firetower/simulator"
-	"firetower/simulator/latency"
 )
 
 // A calibration loads a server that does next to nothing, before the one that is to be
@@ -60,13 +60,19 @@ func (r *run) calibrate(ctx context.Context) error {
 	total, status := r.elapsed(length, nil)
 	return r.phase(ctx, "calibrate", total, status, func() error {
 		n := newNursery(r.nursery.dir, r.o.Executable, r.nursery.env)
-		defer n.close(stopGrace)
+		defer func() {
+			for _, c := range n.all() {
+				c.kill() // what they hold is of no use any more, and ten thousand goodbyes take seconds
+			}
+			n.close(stopGrace)
+		}()
 		var err error
 		r.calibration.result, err = r.calibrateWith(ctx, n, calibrationScenario(r.s), length)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		if err != nil {
+			r.calibration.result = nil
 			r.calibration.note = "it failed: " + err.Error()
 			return nil // the run goes on without it, and its check says so
 		}
@@ -116,38 +122,39 @@ func (r *run) calibrateWith(ctx context.Context, n *nursery, s scenarios.Scenari
 		return nil, err
 	}
 	c := &calibrating{run: r, fleet: f, pub: newPublisher(r.clock, s, id, sinks), s: s}
-	closed := false
-	defer func() {
-		if !closed {
-			_, _ = c.pub.close() // the error that ended the calibration is the one to tell
-		}
-	}()
+	out, err := c.carryOut(ctx, length, func() error { return each(opFlow) })
+	_, closeErr := c.pub.close()
+	return out, errors.Join(err, closeErr)
+}
+
+// carryOut measures the ceiling and then, where there is a planned rate, the latency.
+func (c *calibrating) carryOut(ctx context.Context, length time.Duration, flow func() error) (*reports.Calibration, error) {
 	if err := c.ready(ctx); err != nil {
 		return nil, err
 	}
-	if err := each(opFlow); err != nil {
+	if err := flow(); err != nil {
 		return nil, err
 	}
 	out := &reports.Calibration{Seconds: length.Seconds()}
-	open := !s.Closed() && s.Load.Mode != scenarios.ModeCapacity
-	first := length
-	if open {
-		first = length / 2
+	if c.s.Closed() || c.s.Load.Mode == scenarios.ModeCapacity {
+		c.ceiling(ctx, length, out)
+		return out, nil
 	}
-	c.ceiling(ctx, first, out)
-	if open {
-		c.pub.open(ctx, simulator.PhaseMeasure, newSchedule(s, length-first, uint64(simulator.PhaseMeasure)))
-		c.settle(ctx)
-	}
-	closed = true
-	if _, err := c.pub.close(); err != nil {
+	c.ceiling(ctx, length/2, out)
+	// The fleets' whole report would take longer than the calibration.
+	asking := context.WithoutCancel(ctx) // a call that is given up would leave its answer to the next one
+	if _, err := c.fleet.window(asking); err != nil {
 		return nil, err
 	}
-	report, err := f.finish(ctx, c.pub.runs)
+	c.pub.open(ctx, simulator.PhaseMeasure, newSchedule(c.s, length-length/2, uint64(simulator.PhaseMeasure)))
+	c.settle(ctx)
+	w, err := c.fleet.window(asking)
 	if err != nil {
 		return nil, err
 	}
-	return out, c.latency(report, out)
+	d := reports.Summarise(w.Intended)
+	out.P50, out.P99 = d.P50, d.P99
+	return out, nil
 }
 
 // calibrating is a calibration under way.
@@ -218,22 +225,6 @@ func (c *calibrating) settle(ctx context.Context) {
 		}
 		return c.clock.Now()-since >= int64(50*time.Millisecond)
 	})
-}
-
-// latency puts the generator's own latency at the planned rate into the result.
-func (c *calibrating) latency(report *simulator.Report, out *reports.Calibration) error {
-	var own *latency.Recorder
-	for _, p := range report.Phases {
-		if p.Phase == simulator.PhaseMeasure {
-			own = p.Intended
-		}
-		if p.Lost > 0 {
-			return fmt.Errorf("%d of %d deliveries were lost", p.Lost, p.Expected)
-		}
-	}
-	d := reports.Summarise(own)
-	out.P50, out.P99 = d.P50, d.P99
-	return nil
 }
 
 // ceilingCheck is about the share of the generator's ceiling that the run used.

@@ -17,8 +17,10 @@ import (
 // maxSeries bounds the points of the servers' series in a document.
 const maxSeries = 600
 
-// serverSeries samples what the servers tell of themselves, once a second. One scrape of
-// a gateway is some 70 KB of text, most of it histograms that are skipped unread.
+// serverSeries samples what the servers tell of themselves, once a second. On two busy
+// virtual cores a scrape of a gateway was 52 KB of text and cost it 1.5 ms of CPU, of a
+// manager 27 KB and 0.9 ms: a quarter of a per cent of a core for both, which stands in
+// the servers' CPU time. Most of it are histograms, which are skipped here unread.
 type serverSeries struct {
 	clock *clock.Clock
 	procs func() []*child

@@ -319,7 +319,8 @@ type Leave struct {
 // the stages to the mean of the delivery, the percentiles do not.
 type Stage struct {
 	// Name is "publish lag", "manager", "link", "central wait", "bucket wait",
-	// "fan-out" or "network and reader".
+	// "fan-out", "backlog" where there was one, or "network and reader"; of a server that
+	// tells nothing of its stages "publish lag" or "server, network and reader".
 	Name string `json:"name"`
 	// What it is, for people.
 	Note string `json:"note"`

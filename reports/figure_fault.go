@@ -80,7 +80,7 @@ func (f Fault) timeline() *plot {
 	hi := 0.0
 	t := table{Head: []string{"after the fault", "ms", "what it is"}, Text: true}
 	for _, s := range f.steps() {
-		row := dotRow{name: s.name, text: "never, or not seen", class: "quiet", lo: nan, mid: nan, hi: nan, title: s.note}
+		row := dotRow{name: s.name, text: "not seen", class: "quiet", lo: nan, mid: nan, hi: nan, title: s.note}
 		if s.at != nil {
 			hi = math.Max(hi, *s.at)
 			row.lo, row.mid, row.hi, row.class, row.text = 0, *s.at, *s.at, "", seconds(*s.at)

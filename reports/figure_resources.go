@@ -162,9 +162,12 @@ var seriesGroups = []struct {
 	title, unit string
 	words       []string
 }{
+	// What has a unit of its own comes first: bytes and counts have no common axis.
+	{"Heap and backlog in bytes", "bytes", []string{"bytes"}},
+	{"Pauses", "ms", []string{", ms"}},
+	{"Rates", "per second", []string{"/s"}},
 	{"Goroutines", "goroutines", []string{"goroutine"}},
 	{"Queue depths and backlogs", "waiting", []string{"queue", "depth", "backlog", "pending", "inflight", "in flight", "waiting", "chan"}},
-	{"Heap", "bytes", []string{"heap", "bytes"}},
 	{"Connections and subscriptions", "", []string{"connection", "client", "subscription", "topic"}},
 	{"Further figures of the servers", "", nil},
 }

@@ -229,7 +229,7 @@ func TestPageTellsEverything(t *testing.T) {
 		"<h2>Capacity</h2>", "140 messages/s held", "p99 410 ms is above 250 ms",
 		"<h2>Latency</h2>", "completion, of all messages", "49 of 4,049 messages did not reach all subscribers",
 		"Latency heat map", "Percentiles over time", "Throughput", "Completion fan",
-		"<h2>Faults</h2>", "gateway-kill of gateway-0, 13.0 s into the measured phase", "of these, at clients of other gateways", "never, or not seen",
+		"<h2>Faults</h2>", "gateway-kill of gateway-0, 13.0 s into the measured phase", "of these, at clients of other gateways", "not seen",
 		"<h2>Where the time goes</h2>", "network and reader", "Connecting by percentile", "join of a topic",
 		"Clients that misbehave by plan", "Topics that clients come to and leave", "skew: p99 of connections over their median",
 		"Goroutines", "Queue depths and backlogs", "When all have left", "did not come back",

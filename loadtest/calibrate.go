@@ -60,6 +60,7 @@ func (r *run) calibrate(ctx context.Context) error {
 	total, status := r.elapsed(length, nil)
 	return r.phase(ctx, "calibrate", total, status, func() error {
 		n := newNursery(r.nursery.dir, r.o.Executable, r.nursery.env)
+		n.serverCPUs, n.loadCPUs = r.nursery.serverCPUs, r.nursery.loadCPUs
 		defer func() {
 			for _, c := range n.all() {
 				c.kill() // what they hold is of no use any more, and ten thousand goodbyes take seconds

@@ -85,7 +85,7 @@ func (r *run) search(ctx context.Context) error {
 			r.capacity.Trials = append(r.capacity.Trials, t.CapacityTrial)
 			b.note(rate, t.Sustained)
 			if t.Sustained {
-				r.capacity.MessagesPerSecond, r.capacity.DeliveriesPerSecond = rate, rate*r.perMessage()
+				r.capacity.MessagesPerSecond, r.capacity.DeliveriesPerSecond = rate, rate*deliveriesPerMessage(r.s)
 				r.load.Load.Rate.PerSecond = rate
 				continue
 			}
@@ -97,15 +97,6 @@ func (r *run) search(ctx context.Context) error {
 			}
 		}
 	})
-}
-
-// perMessage is how many clients get one message, on average over the topics.
-func (r *run) perMessage() float64 {
-	n := 0
-	for _, subscribers := range r.perTopic {
-		n += subscribers
-	}
-	return float64(n) / float64(len(r.perTopic))
 }
 
 // trial is a rate that was tried.

@@ -30,6 +30,9 @@ type nursery struct {
 	servers string
 	env     []string
 
+	// serverCPUs and loadCPUs are what the children may run on; none is all.
+	serverCPUs, loadCPUs []int
+
 	work chan func()
 	done chan struct{}
 
@@ -116,7 +119,7 @@ func (n *nursery) startOf(binary, role, name string, wantStdin bool, args ...str
 		return nil, fmt.Errorf("start %s: the run is over", name)
 	}
 	started := make(chan error, 1) // one result
-	n.work <- func() { started <- cmd.Start() }
+	n.work <- func() { started <- n.startOn(cmd, role) }
 	if err := <-started; err != nil {
 		n.mu.Unlock()
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -126,6 +129,21 @@ func (n *nursery) startOf(binary, role, name string, wantStdin bool, args ...str
 	n.mu.Unlock()
 	go c.read(stdout)
 	return c, nil
+}
+
+// startOn starts a child on the CPUs of its role: it inherits those of the thread that
+// forks it.
+func (n *nursery) startOn(cmd *exec.Cmd, role string) error {
+	cpus := n.loadCPUs
+	if isServer(role) {
+		cpus = n.serverCPUs
+	}
+	if len(cpus) > 0 {
+		if err := pinThread(cpus); err != nil {
+			return err
+		}
+	}
+	return cmd.Start()
 }
 
 // maxLine bounds a line of a child's standard output: a worker's report is the

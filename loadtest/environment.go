@@ -31,6 +31,7 @@ func readEnvironment(o Options, pressureBefore string) reports.Environment {
 		Commit: o.Build.Commit, Modified: o.Build.Modified, Binary: hashFile(o.Executable), Server: o.servers, Sysctl: map[string]string{},
 		PressureBefore: orNone(pressureBefore),
 	}
+	e.ServerCPUs, e.LoadCPUs = cpuList(o.Plan.ServerCPUs), cpuList(o.Plan.LoadCPUs)
 	e.Hostname, _ = os.Hostname() // a name that cannot be read stays empty
 	for _, name := range sysctls {
 		if v := readText("/proc/sys/" + name); v != "" {

@@ -93,7 +93,7 @@ func (r *run) leave(ctx context.Context) error {
 		// An error says that ctx ended, which the phase sees.
 		_ = r.poll(ctx, limit, back)
 		if ctx.Err() != nil {
-			return nil
+			return context.Cause(ctx)
 		}
 		l.Seconds = float64((r.clock.Now()-from)/int64(time.Millisecond)) / 1e3
 		r.left = l

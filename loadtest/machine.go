@@ -13,6 +13,8 @@ import (
 type Machine struct {
 	// CPUs that this process may use.
 	CPUs int `json:"cpus"`
+	// CPUList are their numbers, none where no program can choose among them.
+	CPUList []int `json:"cpu_list,omitempty"`
 	// OpenFiles is the hard limit of descriptors of one process.
 	OpenFiles uint64 `json:"open_files"`
 	// Ports is how many ephemeral ports there are from one address to one other.
@@ -26,6 +28,9 @@ type Machine struct {
 // ReadMachine reads the machine's limits.
 func ReadMachine() Machine {
 	m := Machine{CPUs: runtime.NumCPU(), OpenFiles: openFilesLimit()}
+	if list, err := processCPUs(); err == nil {
+		m.CPUList = list
+	}
 	if f := strings.Fields(readText("/proc/sys/net/ipv4/ip_local_port_range")); len(f) == 2 {
 		low, errLow := strconv.Atoi(f[0])
 		high, errHigh := strconv.Atoi(f[1])

@@ -3,6 +3,7 @@ package loadtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,9 @@ const (
 	kernelBytesPerConnection = 12 << 10 // two sockets and their queues
 	workerBytesPerConnection = 4 << 10
 	processBytes             = 64 << 20
+	messageBytes             = 128     // of one in the coordinator's account
+	rowBytes                 = 400     // of one in a worker's
+	rowsOfWorker             = 1 << 16 // simulator.Config.MaxRows
 )
 
 // cpuMicros is what one delivery costs on both sides together, by experience: the
@@ -67,6 +71,11 @@ type Plan struct {
 	// DescriptorsServer and DescriptorsWorker are the most that one process needs.
 	DescriptorsServer int `json:"descriptors_of_a_server"`
 	DescriptorsWorker int `json:"descriptors_of_a_worker"`
+	// ServerCPUs and LoadCPUs are what servers and load are kept to; none is all.
+	ServerCPUs []int `json:"server_cpus,omitempty"`
+	LoadCPUs   []int `json:"load_cpus,omitempty"`
+	// Trials is the most that a search for the capacity may take.
+	Trials int `json:"trials,omitempty"`
 	// PortsPerSource is the most that one source address needs to one server.
 	PortsPerSource int `json:"ports_of_a_source"`
 	// Memory is an estimate in bytes, of all processes and of the kernel's sockets.
@@ -108,22 +117,34 @@ func NewPlan(s scenarios.Scenario, target Target, m Machine) (*Plan, error) {
 	}
 	p := &Plan{Scenario: s, Target: target, Machine: m, Connections: s.Connections, Subscriptions: s.Subscriptions()}
 	gateways := s.Topology.Gateways
-	p.Servers = gateways + 1 // and the manager
+	p.Servers = gateways + s.Topology.Managers
 	if target.Alone() {
 		gateways, p.Servers = 1, 1
 	}
 	p.Workers = split(s.Connections, s.Topology.Workers)
-	p.DescriptorsServer = (s.Connections+gateways-1)/gateways + spareDescriptors
+	// The clients of a gateway that dies all come to the next one.
+	fold := 1
+	if gateways > 1 && moves(s) {
+		fold = 2
+	}
+	p.DescriptorsServer = fold*((s.Connections+gateways-1)/gateways) + spareDescriptors
 	p.DescriptorsWorker = p.Workers[0] + spareDescriptors
-	p.PortsPerSource = (p.Workers[0] + gateways - 1) / gateways
+	p.PortsPerSource = fold * ((p.Workers[0] + gateways - 1) / gateways)
 	p.Memory = int64(s.Connections)*(serverBytesPerConnection+kernelBytesPerConnection+workerBytesPerConnection) +
 		int64(p.Servers+len(p.Workers)+1)*processBytes
-	healthy := s.Connections - s.SlowClients()
-	perMessage := float64(healthy*s.Topics.PerConnection) / float64(s.Topics.Count)
-	p.Messages = int64(s.MessagesPerSecond() * s.Phases.Measure.Seconds())
-	p.Deliveries = int64(float64(p.Messages) * perMessage)
-	p.DeliveriesPerSecond = s.MessagesPerSecond() * perMessage
-	p.Cores = p.DeliveriesPerSecond * cpuMicros / 1e6
+	perMessage := deliveriesPerMessage(s)
+	if s.Load.Mode == scenarios.ModeCapacity {
+		p.Trials = mostTrials(s.Capacity) // and how many messages, nobody knows beforehand
+	} else {
+		p.Messages = int64(s.MessagesPerSecond() * s.Phases.Measure.Seconds())
+		p.Deliveries = int64(float64(p.Messages) * perMessage)
+		p.DeliveriesPerSecond = s.MessagesPerSecond() * perMessage
+		p.Cores = p.DeliveriesPerSecond * cpuMicros / 1e6
+	}
+	p.Memory += p.Messages*messageBytes + int64(min(p.Messages, rowsOfWorker))*rowBytes*int64(len(p.Workers))
+	if s.Topology.CPUs == scenarios.CPUsIsolated && len(m.CPUList) > 1 {
+		p.ServerCPUs, p.LoadCPUs = halves(m.CPUList)
+	}
 	p.Duration = estimate(s)
 	p.notes()
 	if !target.Alone() {
@@ -141,12 +162,33 @@ func fitsReference(s scenarios.Scenario, target Target) error {
 		problems = append(problems, fmt.Errorf("subprotocol: %s speaks %s alone, the scenario asks for %s", target, scenarios.V0, s.Subprotocol))
 	}
 	for _, f := range s.Faults {
-		problems = append(problems, fmt.Errorf("fault: %s has no manager, so no %s", target, f.Kind))
+		if f.Kind != scenarios.FaultDisconnect {
+			problems = append(problems, fmt.Errorf("fault: %s has no manager and no gateways, so no %s", target, f.Kind))
+		}
+	}
+	if s.Churn.Topics > 0 {
+		problems = append(problems, fmt.Errorf("churn.topics: %s answers no request, so nobody could say from when on a message is due", target))
 	}
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("%w: %w", ErrImpossible, err)
 	}
 	return nil
+}
+
+// moves tells whether a fault drives all clients of a gateway to another.
+func moves(s scenarios.Scenario) bool {
+	return s.Reconnect.Mode == scenarios.ReconnectAlways && slices.ContainsFunc(s.Faults, func(f scenarios.Fault) bool {
+		return f.Kind == scenarios.FaultGatewayKill
+	})
+}
+
+// deliveriesPerMessage is how many clients get a message, on average over the topics.
+func deliveriesPerMessage(s scenarios.Scenario) float64 {
+	subscriptions := s.Topics.PerConnection
+	if s.Churn.Topics > 0 {
+		subscriptions++ // every client is at one of them
+	}
+	return float64((s.Connections-s.SlowClients())*subscriptions) / float64(s.Topics.Count+s.Churn.Topics)
 }
 
 // split shares n connections over k workers, the first ones getting the rest; k of
@@ -174,7 +216,12 @@ func estimate(s scenarios.Scenario) time.Duration {
 	if calibrate > 0 {
 		calibrate += 2 * time.Second // its processes and their connections
 	}
-	return startAndStop + calibrate + 2*s.Phases.Settle.Duration + time.Duration(connect*float64(time.Second)) +
+	search := time.Duration(0)
+	if s.Load.Mode == scenarios.ModeCapacity {
+		search = time.Duration(mostTrials(s.Capacity)) * (s.Capacity.Trial.Duration + quietFor + time.Second)
+	}
+	leave := min(s.Phases.Leave.Duration, 2*time.Second) // most servers are done at once
+	return startAndStop + search + leave + calibrate + 2*s.Phases.Settle.Duration + time.Duration(connect*float64(time.Second)) +
 		s.Phases.Warmup.Duration + s.Phases.Measure.Duration + 2*time.Second
 }
 
@@ -198,6 +245,9 @@ func (p *Plan) fits() error {
 	if m.MemoryAvailable > 0 && p.Memory > m.MemoryAvailable*9/10 {
 		problems = append(problems, fmt.Errorf("connections: about %s of memory are needed, %s are available", scenarios.Size(p.Memory>>20<<20), scenarios.Size(m.MemoryAvailable>>20<<20)))
 	}
+	if p.Scenario.Topology.CPUs == scenarios.CPUsIsolated && len(p.LoadCPUs) == 0 {
+		problems = append(problems, fmt.Errorf("topology.cpus: %q needs two CPUs to choose from, this process has %d: use %q", scenarios.CPUsIsolated, len(m.CPUList), scenarios.CPUsShared))
+	}
 	if m.ListenBacklog > 0 && p.Scenario.Connect.Handshakes > m.ListenBacklog {
 		problems = append(problems, fmt.Errorf("connect.handshakes: %d at once, the listen backlog is %d (net.core.somaxconn): the kernel would drop SYNs", p.Scenario.Connect.Handshakes, m.ListenBacklog))
 	}
@@ -214,6 +264,17 @@ func (p *Plan) notes() {
 	s := p.Scenario
 	if cpus := float64(p.Machine.CPUs); p.Cores > 0.8*cpus {
 		p.Notes = append(p.Notes, fmt.Sprintf("about %.1f of %.0f cores will be busy: latency will mostly be queueing for a core, the same for every server", p.Cores, cpus))
+	}
+	if s.Load.Mode == scenarios.ModeCapacity && s.Reconnect.Mode == scenarios.ReconnectNever {
+		p.Notes = append(p.Notes, "a rate that is too high may cost clients their connection, which ends the search: reconnect.mode = \"always\" lets it go on")
+	}
+	for i, f := range s.Faults {
+		if f.Kind == scenarios.FaultLinkBlackhole {
+			p.Notes = append(p.Notes, fmt.Sprintf("fault[%d]: all that gateway %d and its manager say goes through a relay of the harness", i, f.Victim))
+		}
+	}
+	if len(s.Faults) > 1 {
+		p.Notes = append(p.Notes, "several faults: the latency of the innocent is told of a single one alone")
 	}
 	if s.Closed() {
 		p.Notes = append(p.Notes, "closed loop: finds the highest throughput; its latency is not what users would see")
@@ -239,6 +300,23 @@ func plural(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
+// everyNth is how many messages there are to one of a churning topic.
+func everyNth(s scenarios.Scenario) float64 {
+	return roundTo(float64(s.Topics.Count+s.Churn.Topics)/float64(s.Churn.Topics), 3)
+}
+
+// faultLine is what a fault does, for people.
+func faultLine(f scenarios.Fault) string {
+	switch f.Kind {
+	case scenarios.FaultDisconnect:
+		return fmt.Sprintf("%s of %v of the clients at %v; losses count as its own for %v", f.Kind, f.Share, f.At, f.Recover)
+	case scenarios.FaultManagerRestart:
+		return fmt.Sprintf("%s of manager %d at %v, away for %v; losses count as its own for %v more", f.Kind, f.Victim, f.At, f.Hold, f.Recover)
+	default:
+		return fmt.Sprintf("%s of gateway %d at %v, away for %v; losses count as its own for %v more", f.Kind, f.Victim, f.At, f.Hold, f.Recover)
+	}
+}
+
 // String is the plan for people.
 func (p *Plan) String() string {
 	var b strings.Builder
@@ -252,27 +330,48 @@ func (p *Plan) String() string {
 		topics += fmt.Sprintf(", %d of them each", s.Topics.PerConnection)
 	}
 	line("clients", "%d, %s, %s; %d slow by plan", s.Connections, topics, p.spoken(), s.SlowClients())
+	each := fmt.Sprintf("%v each", s.Load.Payload)
+	if len(s.Load.Mix) > 0 {
+		each = "of several sizes"
+	}
 	switch s.Load.Mode {
 	case scenarios.ModeOpen:
-		line("load", "%v, %s, open loop, %s, %v each", s.Load.Rate, s.Load.Arrivals, plural(s.Load.Publishers, "publisher"), s.Load.Payload)
+		line("load", "%v, %s, open loop, %s, %s", s.Load.Rate, s.Load.Arrivals, plural(s.Load.Publishers, "publisher"), each)
 	case scenarios.ModeBurst:
-		line("load", "%d at once every %v, open loop, %v each", s.Load.Burst, s.Load.Every, s.Load.Payload)
+		line("load", "%d at once every %v, open loop, %s", s.Load.Burst, s.Load.Every, each)
 	case scenarios.ModeInflight:
-		line("load", "%d in flight, closed loop, %v each", s.Load.Inflight, s.Load.Payload)
+		line("load", "%d in flight, closed loop, %s", s.Load.Inflight, each)
+	case scenarios.ModeCapacity:
+		c := s.Capacity
+		line("load", "search from %v to %v for the highest that keeps a p99 of %v, within %v; %s", c.From, c.To, c.P99, c.Precision, each)
+		line("trials", "at most %d of %v, then the measured phase at what was found", p.Trials, c.Trial)
 	default:
 		line("load", "none")
+	}
+	if len(s.Load.Mix) > 0 {
+		mean, largest := meanPayload(s)
+		line("sizes", "drawn from the seed: %v, %v on average, %v at most", s.Load.Mix, scenarios.Size(mean), scenarios.Size(largest))
+	}
+	if s.Churn.Topics > 0 {
+		line("churn", "%v over %s, to which every %vth message goes", s.Churn.Rate, plural(s.Churn.Topics, "more topic"), everyNth(s))
+	}
+	if s.Reconnect.Mode == scenarios.ReconnectAlways {
+		line("reconnect", "after %v, at most %v, %v of it drawn", s.Reconnect.After, s.Reconnect.Most, s.Reconnect.Jitter)
 	}
 	if p.Messages > 0 {
 		line("deliveries", "%.0f/s, %d in all of %s; about %.1f of %s", p.DeliveriesPerSecond, p.Deliveries, plural(int(p.Messages), "message"), p.Cores, plural(p.Machine.CPUs, "core"))
 	}
-	line("phases", "connect %.0fs, warm-up %v, measure %v, drain at most %v; about %v in all",
-		float64(s.Connections)/s.Connect.Rate.PerSecond, s.Phases.Warmup, s.Phases.Measure, s.Phases.Drain, p.Duration.Round(time.Second))
+	line("phases", "calibrate %v, connect %.0fs, warm-up %v, measure %v, drain at most %v, leave at most %v; about %v in all",
+		s.Phases.Calibrate, float64(s.Connections)/s.Connect.Rate.PerSecond, s.Phases.Warmup, s.Phases.Measure, s.Phases.Drain, s.Phases.Leave, p.Duration.Round(time.Second))
 	line("processes", "%d of servers, %s with %v connections", p.Servers, plural(len(p.Workers), "worker"), p.Workers)
 	line("descriptors", "%d in a server, %d in a worker, of %d", p.DescriptorsServer, p.DescriptorsWorker, p.Machine.OpenFiles)
+	if len(p.LoadCPUs) > 0 {
+		line("CPUs", "%s for the servers, %s for workers and coordinator", cpuList(p.ServerCPUs), cpuList(p.LoadCPUs))
+	}
 	line("ports", "%d from each source address, of %d", p.PortsPerSource, p.Machine.Ports)
 	line("memory", "about %v, of %v available", scenarios.Size(p.Memory>>20<<20), scenarios.Size(p.Machine.MemoryAvailable>>20<<20))
 	for _, f := range s.Faults {
-		line("fault", "%s at %v, away for %v", f.Kind, f.At, f.Hold)
+		line("fault", "%s", faultLine(f))
 	}
 	for _, t := range s.Thresholds {
 		line("must hold", "%s", t)

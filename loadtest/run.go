@@ -101,6 +101,7 @@ func Run(ctx context.Context, o Options) (*reports.Result, string, error) {
 	}
 	failure := r.execute(ctx)
 	r.teardown()
+	r.shared()
 	result := r.outcome(failure, context.Cause(ctx))
 	if err := reports.Write(dir, result, r.intervals); err != nil {
 		return result, dir, err
@@ -144,7 +145,9 @@ type run struct {
 	held              [2]holding     // by the servers, empty and with every client idle
 	left              *reports.Leave // what they held once all had gone
 	// load is the scenario with the rate that a search has found.
-	load     scenarios.Scenario
+	load scenarios.Scenario
+	// shared lets this process run on all CPUs again.
+	shared   func()
 	capacity *reports.Capacity
 	// generatorBound says that the search met our own limit and not the servers'.
 	generatorBound   bool
@@ -191,7 +194,14 @@ func newRun(o Options, dir string) (*run, error) {
 	if o.servers != nil {
 		r.nursery.servers = o.servers.Path
 	}
-	r.load = r.s
+	r.load, r.shared = r.s, func() {}
+	if p := o.Plan; len(p.LoadCPUs) > 0 {
+		if r.shared, err = isolate(p.LoadCPUs); err != nil {
+			r.nursery.close(stopGrace)
+			return nil, err
+		}
+		r.nursery.serverCPUs, r.nursery.loadCPUs = p.ServerCPUs, p.LoadCPUs
+	}
 	r.pressure, _, _ = strings.Cut(readText("/proc/pressure/cpu"), "\n")
 	r.begin = c.Now()
 	r.started = c.Wall(r.begin)

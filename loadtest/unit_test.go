@@ -33,6 +33,13 @@ func TestPlanRefusesWhatTheMachineCannotCarry(t *testing.T) {
 		{"30,000 in two gateways and one worker", loadtest.Firetower, nil, func(s *scenarios.Scenario) {
 			s.Connections, s.Topology.Gateways, s.Topology.Workers = 30_000, 2, 1
 		}, "topology.workers: a worker needs 30512 descriptors"},
+		{"20,000 of which a gateway's death moves half to the other", loadtest.Firetower, nil, func(s *scenarios.Scenario) {
+			s.Connections, s.Topology.Gateways, s.Reconnect.Mode = 20_000, 2, scenarios.ReconnectAlways
+			s.Phases.Measure = scenarios.Seconds(30)
+			s.Faults = []scenarios.Fault{{Kind: scenarios.FaultGatewayKill, At: scenarios.Seconds(1), Hold: scenarios.Seconds(1), Recover: scenarios.Seconds(5)}}
+		}, "topology.gateways: a server process needs 20512 descriptors"},
+		{"CPUs of its own on a machine with one", loadtest.Firetower, func(m *loadtest.Machine) { m.CPUList = []int{0} }, func(s *scenarios.Scenario) { s.Topology.CPUs = scenarios.CPUsIsolated }, "topology.cpus: \"isolated\" needs two CPUs to choose from, this process has 1"},
+		{"CPUs of its own", loadtest.Firetower, func(m *loadtest.Machine) { m.CPUList = []int{0, 1, 2} }, func(s *scenarios.Scenario) { s.Topology.CPUs = scenarios.CPUsIsolated }, ""},
 		{"few ports", loadtest.Firetower, func(m *loadtest.Machine) { m.Ports = 4000 }, func(s *scenarios.Scenario) { s.Connections = 10_000 }, "each source address needs 5000 ports to one server, there are 4000"},
 		{"little memory", loadtest.Firetower, func(m *loadtest.Machine) { m.MemoryAvailable = 400 << 20 }, func(s *scenarios.Scenario) { s.Connections = 10_000 }, "of memory are needed, 400MiB are available"},
 		{"a short listen queue", loadtest.Firetower, func(m *loadtest.Machine) { m.ListenBacklog = 100 }, func(*scenarios.Scenario) {}, "connect.handshakes: 128 at once, the listen backlog is 100"},

@@ -508,12 +508,16 @@ const MaxSample = 1000
 
 // Environment is the machine and the build, as far as figures depend on them.
 type Environment struct {
-	Hostname   string `json:"hostname"`
-	OS         string `json:"os"`
-	Arch       string `json:"arch"`
-	Kernel     string `json:"kernel"`
-	CPU        string `json:"cpu"`
-	CPUs       int    `json:"cpus"`
+	Hostname string `json:"hostname"`
+	OS       string `json:"os"`
+	Arch     string `json:"arch"`
+	Kernel   string `json:"kernel"`
+	CPU      string `json:"cpu"`
+	CPUs     int    `json:"cpus"`
+	// ServerCPUs and LoadCPUs are what servers and load were kept to, as 0-3,8; empty
+	// when all shared all.
+	ServerCPUs string `json:"server_cpus,omitempty"`
+	LoadCPUs   string `json:"load_cpus,omitempty"`
 	Memory     int64  `json:"memory_bytes"`
 	Governor   string `json:"governor"`
 	Clock      string `json:"clocksource"`

@@ -65,7 +65,12 @@ PATH, everything else from this binary.
 				return err
 			}
 			build := readBuildInfo()
+			tags, err := o.tagged()
+			if err != nil {
+				return err
+			}
 			options := loadtest.Options{
+				Tags:       tags,
 				Executable: executable, Peers: peers, Environ: g.environ, Root: out, Overrides: overrides,
 				Build: loadtest.Build{Commit: build.Commit, Modified: build.Modified},
 			}
@@ -77,6 +82,7 @@ PATH, everything else from this binary.
 		},
 	}
 	o.flags(cmd)
+	cmd.Flags().StringArrayVar(&o.tags, "tag", nil, "a word of your own for the result, as `KEY=VALUE`: branch=main")
 	cmd.Flags().StringVarP(&out, "out", "o", filepath.Join("reports", "runs"), "`FOLDER` that gets a folder for the run")
 	cmd.Flags().IntVarP(&repeat, "repeat", "n", 1, "how often each target runs")
 	cmd.Flags().BoolVar(&gate, "gate", false, "exit with code 97 when the target does worse than one of --vs in a primary figure")

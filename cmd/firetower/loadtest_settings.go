@@ -23,7 +23,7 @@ type loadtestSettings struct {
 	rate, duration, warmup, subprotocol string
 	conns, workers                      int
 	seed                                uint64
-	set, thresholds                     []string
+	set, thresholds, tags               []string
 	target                              string
 	versus                              []string
 	peers                               string
@@ -172,6 +172,26 @@ func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Sc
 		return s, nil, &usageError{err}
 	}
 	return s, overrides, nil
+}
+
+// tagged are the tags that were given.
+func (o *loadtestSettings) tagged() (map[string]string, error) {
+	if len(o.tags) == 0 {
+		return nil, nil
+	}
+	out := map[string]string{}
+	for _, pair := range o.tags {
+		key, value, ok := strings.Cut(pair, "=")
+		key = strings.TrimSpace(key)
+		if !ok || key == "" {
+			return nil, usagef("--tag %s: write KEY=VALUE", pair)
+		}
+		if _, again := out[key]; again {
+			return nil, usagef("--tag %s: %s is given twice", pair, key)
+		}
+		out[key] = strings.TrimSpace(value)
+	}
+	return out, nil
 }
 
 // open reads a scenario: of the catalogue by its name, or a file.

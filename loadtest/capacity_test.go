@@ -151,6 +151,25 @@ func TestInterruptDuringTrials(t *testing.T) {
 	}
 }
 
+// An interruption while the servers are watched giving back leaves all that was
+// measured as it is.
+func TestInterruptWhileClientsLeave(t *testing.T) {
+	t.Parallel()
+	o, mark := options(t, plan(t, tiny(t, func(s *scenarios.Scenario) { s.Phases.Leave = scenarios.Seconds(60) }), loadtest.Firetower))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o.Progress = hook{func(name string) {
+		if name == "leave" {
+			cancel()
+		}
+	}}
+	r, _ := carryOut(ctx, t, o, mark)
+	everythingArrived(t, r)
+	if !r.Interrupted || r.ExitCode != loadtest.ExitInterrupted || r.Leave != nil {
+		t.Errorf("interrupted %v, exit %d, %+v", r.Interrupted, r.ExitCode, r.Leave)
+	}
+}
+
 // Topics that clients come to and leave have an account of their own, which balances.
 func TestChurnIsAccountedFor(t *testing.T) {
 	t.Parallel()

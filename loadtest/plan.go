@@ -141,7 +141,7 @@ func NewPlan(s scenarios.Scenario, target Target, m Machine) (*Plan, error) {
 		p.DeliveriesPerSecond = s.MessagesPerSecond() * perMessage
 		p.Cores = p.DeliveriesPerSecond * cpuMicros / 1e6
 	}
-	p.Memory += p.Messages*messageBytes + int64(min(p.Messages, rowsOfWorker))*rowBytes*int64(len(p.Workers))
+	p.Memory += p.Messages*messageBytes + min(p.Messages, rowsOfWorker)*rowBytes*int64(len(p.Workers))
 	if s.Topology.CPUs == scenarios.CPUsIsolated && len(m.CPUList) > 1 {
 		p.ServerCPUs, p.LoadCPUs = halves(m.CPUList)
 	}

@@ -9,14 +9,17 @@
 //
 //	plan.go       what the scenario needs of this machine, and whether it has it
 //	child.go      child processes: started so that they die with us, stopped by pid
-//	target.go     the system under test as processes
+//	target.go     the system under test as processes; affinity.go, the CPUs that these get
 //	worker.go     the process that holds clients; workers.go is our side of it
-//	publisher.go  the plan of messages and its account; sink_*.go, where they go
+//	publisher.go  the plan of messages and its account; sizes.go, how long they are; sink_*.go, where they go
 //	sampler.go    CPU, memory and descriptors of every process
 //	run.go        one run from start to teardown; phases.go is its parts, in order
 //	warmup.go     the warm-up goes on until latency has come to rest; hiccup.go, a thread that tells how late it wakes
-//	fault.go      what is done to the servers meanwhile
-//	ledger.go     the account, and which losses a fault explains
+//	fault.go      what is done to the servers meanwhile; relay.go cuts a gateway off
+//	capacity.go   the search for the highest rate
+//	leave.go      what servers still hold once all clients have gone
+//	ledger.go     the account
+//	aftermath.go  what a fault cost, and which losses it explains
 //	checks.go     the self-check and its verdict
 //	outcome.go    the result document; series.go is its columns over time
 //	calibrate.go  the workers against a server that only writes

@@ -232,7 +232,7 @@ func (c *calibrating) settle(ctx context.Context) {
 func (e evidence) ceilingCheck() reports.Check {
 	c := reports.Check{
 		Name: "share of the generator's ceiling", Status: reports.CheckSkipped, Value: "unknown", Limit: fmt.Sprintf("at most %.0f %%", ceilingShare*100),
-		Note: "deliveries a second against what the workers take from a server that only writes, a frame per write",
+		Note: "reads a second against what the workers take from a server that only writes, a frame per write; what a server joins is one read",
 	}
 	if e.calibration.note != "" {
 		c.Note += "; " + e.calibration.note
@@ -258,6 +258,12 @@ func (e evidence) ceilingCheck() reports.Check {
 func (r *run) fillCalibration(res *reports.Result) {
 	res.Calibration = r.calibration.result
 	if own := res.Calibration; own != nil && own.DeliveriesPerSecond > 0 && res.Received > 0 {
-		own.Share = pointer(roundTo(res.DeliveriesPerSecond/own.DeliveriesPerSecond, 4))
+		// A message that comes joined with others costs a reader a fortieth of one that
+		// comes alone: what counts is how often it has to read.
+		reads := res.DeliveriesPerSecond
+		if joined := res.Generator.MessagesPerRead; joined != nil && *joined > 1 {
+			reads /= *joined
+		}
+		own.Share = pointer(roundTo(reads/own.DeliveriesPerSecond, 4))
 	}
 }

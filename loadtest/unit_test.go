@@ -339,7 +339,7 @@ func TestSelfCheckTurnsTheVerdict(t *testing.T) {
 		{"clocks apart", nil, func(e *loadtest.Evidence) { e.Skew = time.Millisecond }, reports.Invalid, "clock skew between processes"},
 		{"machine full", nil, func(e *loadtest.Evidence) { e.BusyShare = 0.99 }, reports.Degraded, "machine busy"},
 		{"host takes the CPU", nil, func(e *loadtest.Evidence) { e.StealShare = 0.1 }, reports.Degraded, "steal"},
-		{"clients did not read", func(r *reports.Result) { r.Generator.ReceiveBacklog = 1 }, nil, reports.Degraded, "receive backlog"},
+		{"clients did not read", func(r *reports.Result) { r.Generator.ReceiveBacklog = 2 }, nil, reports.Degraded, "receive backlog"},
 		{"retransmits are noted", nil, func(e *loadtest.Evidence) { e.Kernel = map[string]int64{"RetransSegs": 3} }, reports.Valid, "TCP retransmits and drops"},
 		{"full listen queue is noted", nil, func(e *loadtest.Evidence) { e.Kernel = map[string]int64{"ListenOverflows": 3} }, reports.Valid, "listen queue overflows"},
 		{"expensive clients are noted", func(r *reports.Result) { r.Generator.CPUMicrosPerMessage = ms(9) }, nil, reports.Valid, "load CPU per message"},

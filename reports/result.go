@@ -299,7 +299,8 @@ type Calibration struct {
 	// closed loop.
 	P50 *float64 `json:"p50"`
 	P99 *float64 `json:"p99"`
-	// Share of the ceiling that the run used.
+	// Share of the ceiling that the run used, in reads: messages that the server joined
+	// are one.
 	Share *float64 `json:"share"`
 }
 

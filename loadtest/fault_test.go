@@ -138,6 +138,12 @@ func TestFaults(t *testing.T) {
 				t.Errorf("publisher: %+v, %d messages", p, r.Messages)
 			}
 			phasesAddUp(t, r)
+			for _, f := range r.Faults {
+				// The end of the publishers' own streams, at the end of the run, is no sign of it.
+				if f.Detected != nil && f.Recovered != nil && *f.Detected > *f.Recovered && f.Lost > 0 {
+					t.Errorf("%s was detected at %v and recovered at %v", f.Kind, *f.Detected, *f.Recovered)
+				}
+			}
 			tt.check(t, r, r.Faults[0])
 		})
 	}

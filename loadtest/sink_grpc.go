@@ -152,7 +152,9 @@ func (s *grpcSink) end(st *publishStream, a sinkAccount, err error) {
 	if s.current == st {
 		s.current = nil
 	}
-	s.lives[st.life].broken = s.clock.Now()
+	if !s.closing {
+		s.lives[st.life].broken = s.clock.Now()
+	}
 	s.past = append(s.past, a)
 }
 

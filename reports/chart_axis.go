@@ -79,6 +79,9 @@ func plain(v float64) string {
 	if v == 0 {
 		return "0" // and not -0, which rounding up gives
 	}
+	if math.Abs(v) >= 1e4 && math.Abs(v) < 1e15 {
+		return commas(int64(math.Round(v))) // 10,000 and not 1e+04
+	}
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 

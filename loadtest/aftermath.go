@@ -60,8 +60,10 @@ func (a *aftermath) work() ([]reports.Fault, int64, error) {
 		out = append(out, rep)
 	}
 	unexplained = max(unexplained, 0)
-	if len(out) == 1 && a.held.innocent != nil && a.held.innocent.Count() > 0 {
-		out[0].Innocent = summary(a.held.innocent)
+	if len(out) == 1 {
+		if a.held.innocent != nil { // of which nothing may have arrived at all
+			out[0].Innocent = summary(a.held.innocent)
+		}
 		out[0].LostInnocent = a.held.lostInnocent
 		if unexplained == 0 {
 			out[0].LostInnocent = a.innocent // with those that were under way when it happened

@@ -121,10 +121,7 @@ func (r *run) trial(ctx context.Context, rate float64) (trial, error) {
 	s.Load.Rate.PerSecond = rate
 	length := r.s.Capacity.Trial.Duration
 	r.pub.open(ctx, simulator.PhaseTrial, newSchedule(s, length, uint64(simulator.PhaseTrial)<<32|uint64(len(r.capacity.Trials))))
-	took := time.Duration(r.pub.last - r.pub.began)
-	if took < length+tolerated(r.s.Capacity.P99.Duration) {
-		took = length // the last message's own lag takes nothing from the rate
-	}
+	took := tookOf(time.Duration(r.pub.last-r.pub.began), time.Duration(r.clock.Now()-r.pub.began), length, tolerated(r.s.Capacity.P99.Duration))
 	r.arrive(ctx, base, r.s.Phases.Drain.Duration, simulator.PhaseTrial)
 	window, err := r.fleet.window(ctx)
 	if err != nil {
@@ -149,6 +146,17 @@ func (r *run) trial(ctx context.Context, rate float64) (trial, error) {
 	d := reports.Summarise(window.Intended)
 	t.P50, t.P99 = d.P50, d.P99
 	return t, nil
+}
+
+// tookOf is the time that a trial's messages were published in, of a planned length:
+// last is when the last one left, and end when the publisher was done, both from the
+// trial's beginning. The last message's own lag takes nothing from the rate, and a
+// trial that was given up has not lasted as long as it should.
+func tookOf(last, end, length, tolerated time.Duration) time.Duration {
+	if last < length+tolerated {
+		return min(length, end)
+	}
+	return last
 }
 
 // trialEvidence is what a trial is judged by.

@@ -85,6 +85,29 @@ func TestTrialIsJudged(t *testing.T) {
 	}
 }
 
+func TestTrialsRateIsOverItsOwnTime(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	tests := []struct {
+		name                    string
+		last, end, length, want time.Duration
+	}{
+		{"to its end", 4990 * ms, 5000 * ms, 5000 * ms, 5000 * ms},
+		{"the last message late by little", 5001 * ms, 5001 * ms, 5000 * ms, 5000 * ms},
+		{"in arrears", 5800 * ms, 5800 * ms, 5000 * ms, 5800 * ms},
+		{"given up", 2000 * ms, 2010 * ms, 5000 * ms, 2010 * ms},
+		{"given up with nothing sent", 0, 1000 * ms, 5000 * ms, 1000 * ms},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := loadtest.Took(tt.last, tt.end, tt.length, 5*ms); got != tt.want {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 // A search tries rates on servers that are started once, and measures what it found.
 func TestCapacitySearch(t *testing.T) {
 	t.Parallel()

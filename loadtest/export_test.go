@@ -242,6 +242,35 @@ func Bracket(from, to, precision, limit float64) (tried []float64, best, failed 
 // MostTrials is mostTrials.
 var MostTrials = mostTrials
 
+// LostInnocent is what a single fault cost the innocent: some of the messages sent
+// around it, of which so many arrived, and all that they missed.
+func LostInnocent(arrived, heldLost, lost int64) (reports.Fault, error) {
+	held := account{lostInnocent: heldLost, innocent: latency.NewRecorder()}
+	held.innocent.RecordN(int64(time.Millisecond), arrived)
+	a := aftermath{faults: []faultRecord{{from: 0, killed: 1, until: 2}}, stride: 1, innocent: lost, held: held, end: 2}
+	faults, _, err := a.work()
+	return faults[0], err
+}
+
+// Took is tookOf.
+var Took = tookOf
+
+// Survivors is what managers and gateways, which were started so many times, counted
+// before, without those of whom only a successor is left.
+func Survivors(managers, gateways []int, from, to []string) (counts []map[string]float64) {
+	s := &system{}
+	for _, n := range managers {
+		s.managers = append(s.managers, &server{starts: n})
+	}
+	for _, n := range gateways {
+		s.gateways = append(s.gateways, &server{starts: n})
+	}
+	for _, m := range s.survivors(scrapesOf(from), scrapesOf(to)) {
+		counts = append(counts, m)
+	}
+	return counts
+}
+
 // TrialEvidence is what a trial is judged by.
 type TrialEvidence struct {
 	Rate, Achieved                 float64

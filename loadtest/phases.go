@@ -209,6 +209,8 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 		return nil
 	})
 	r.edgeTo = r.sampler.edge(scrape(hard, r.system.scrapes))
+	r.edgeFrom.servers = r.system.survivors(r.edgeFrom.servers, r.edgeTo.servers)
+	r.edgeFrom.metrics = r.edgeFrom.servers.sum()
 	r.churned += r.fleet.counters().ChurnReceived
 	return errors.Join(err, drained)
 }

@@ -239,6 +239,10 @@ func (p *Plan) fits() error {
 	if m.OpenFiles > 0 && uint64(p.DescriptorsWorker) > m.OpenFiles {
 		problems = append(problems, fmt.Errorf("topology.workers: a worker needs %d descriptors, the hard limit is %d: use more workers", p.DescriptorsWorker, m.OpenFiles))
 	}
+	// They are the last worker's.
+	if slow, most := p.Scenario.SlowClients(), p.Workers[len(p.Workers)-1]; slow > most {
+		problems = append(problems, fmt.Errorf("slow: one worker holds all %d of them, and has %d connections: use fewer slow clients or fewer workers", slow, most))
+	}
 	if m.Ports > 0 && p.PortsPerSource > m.Ports*9/10 {
 		problems = append(problems, fmt.Errorf("topology.workers: each source address needs %d ports to one server, there are %d (net.ipv4.ip_local_port_range): use more workers or gateways", p.PortsPerSource, m.Ports))
 	}

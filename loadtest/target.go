@@ -149,6 +149,20 @@ func (s *system) way(g, manager *server, relayed bool) (link, rpc string, err er
 	return g.link.addr(), g.rpc.addr(), nil
 }
 
+// survivors are earlier counters of the servers, without those that the ones of to do
+// not go on from: of a process that another has taken the place of, and of one that
+// did not answer.
+func (s *system) survivors(from, to scrapes) scrapes {
+	out := slices.Clone(from)
+	places := slices.Concat(s.managers, s.gateways) // the order of s.scrapes
+	for i := range out {
+		if i >= len(to) || to[i] == nil || i < len(places) && places[i].starts > 1 {
+			out[i] = nil
+		}
+	}
+	return out
+}
+
 // start puts a process in its place and waits until it is ready: on free ports
 // first, and on the same ones whenever it comes again.
 func (s *system) start(ctx context.Context, v *server) error {

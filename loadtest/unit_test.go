@@ -40,6 +40,10 @@ func TestPlanRefusesWhatTheMachineCannotCarry(t *testing.T) {
 		}, "topology.gateways: a server process needs 20512 descriptors"},
 		{"CPUs of its own on a machine with one", loadtest.Firetower, func(m *loadtest.Machine) { m.CPUList = []int{0} }, func(s *scenarios.Scenario) { s.Topology.CPUs = scenarios.CPUsIsolated }, "topology.cpus: \"isolated\" needs two CPUs to choose from, this process has 1"},
 		{"CPUs of its own", loadtest.Firetower, func(m *loadtest.Machine) { m.CPUList = []int{0, 1, 2} }, func(s *scenarios.Scenario) { s.Topology.CPUs = scenarios.CPUsIsolated }, ""},
+		{"more slow clients than a worker has clients", loadtest.Firetower, nil, func(s *scenarios.Scenario) {
+			s.Connections, s.Topology.Workers = 1000, 4
+			s.Slow = []scenarios.Slow{{Kind: scenarios.SlowNeverReads, Count: 251, ReceiveBuffer: 4 << 10}}
+		}, "slow: one worker holds all 251 of them, and has 250 connections"},
 		{"few ports", loadtest.Firetower, func(m *loadtest.Machine) { m.Ports = 4000 }, func(s *scenarios.Scenario) { s.Connections = 10_000 }, "each source address needs 5000 ports to one server, there are 4000"},
 		{"little memory", loadtest.Firetower, func(m *loadtest.Machine) { m.MemoryAvailable = 400 << 20 }, func(s *scenarios.Scenario) { s.Connections = 10_000 }, "of memory are needed, 400MiB are available"},
 		{"a short listen queue", loadtest.Firetower, func(m *loadtest.Machine) { m.ListenBacklog = 100 }, func(*scenarios.Scenario) {}, "connect.handshakes: 128 at once, the listen backlog is 100"},
@@ -287,6 +291,30 @@ func TestFaultAccountTellsWhatIsTheFaults(t *testing.T) {
 	}
 	if f.Recovered != nil {
 		t.Errorf("the last message was lost, and yet all deliver from %v on", *f.Recovered)
+	}
+}
+
+func TestFaultTellsWhatTheInnocentLost(t *testing.T) {
+	t.Parallel()
+	for _, arrived := range []int64{0, 1000} {
+		f, err := loadtest.LostInnocent(arrived, 70, 80)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.LostInnocent != 80 || (f.Innocent != nil) != (arrived > 0) {
+			t.Errorf("%d arrived: lost %d, latency %v", arrived, f.LostInnocent, f.Innocent)
+		}
+	}
+}
+
+func TestCountersOfAServerThatWasReplacedAreItsOwn(t *testing.T) {
+	t.Parallel()
+	from := []string{"firetower_manager_drops_total 5\n", "firetower_gateway_drops_total 7\n", "firetower_gateway_drops_total 9\n", "firetower_gateway_drops_total 3\n"}
+	to := []string{"firetower_manager_drops_total 6\n", "firetower_gateway_drops_total 8\n", "firetower_gateway_drops_total 20\n", ""}
+	got := loadtest.Survivors([]int{1}, []int{1, 2, 1}, from, to)
+	want := []map[string]float64{{"firetower_manager_drops_total": 5}, {"firetower_gateway_drops_total": 7}, nil, nil}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -44,7 +44,7 @@ func (f Fault) cost() string {
 	if f.Messages > 0 {
 		text += " of " + plural(f.Messages, "message")
 	}
-	if f.Innocent != nil {
+	if f.Innocent != nil || f.LostInnocent > 0 {
 		text += ", " + commas(f.LostInnocent) + " of them at clients of other gateways"
 	}
 	text += "; " + plural(f.Refused, "message") + " refused"

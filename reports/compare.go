@@ -62,7 +62,8 @@ type Side struct {
 	Target string `json:"target"`
 	Commit string `json:"commit"`
 	Binary string `json:"binary_sha256"`
-	// Runs count; Excluded ones are invalid, and stand in no figure.
+	// Runs count; Excluded ones stand in no figure: they are invalid, were interrupted, or
+	// are named twice.
 	Runs     []string   `json:"runs"`
 	Excluded []Excluded `json:"excluded,omitempty"`
 	// Within is how solid a single run's p99 is by itself, null of several runs.
@@ -269,8 +270,12 @@ func side(set Set) (Side, counted) {
 	s := Side{Label: set.Label, Runs: []string{}, Within: set.Within}
 	var c counted
 	for i, r := range set.Runs {
-		if r.Verdict == Invalid {
-			s.Excluded = append(s.Excluded, Excluded{r.ID, strings.Join(r.Reasons, "; ")})
+		why := r.outOfFigures()
+		if slices.ContainsFunc(c.runs, func(o *Result) bool { return o.ID == r.ID && o.Started.Equal(r.Started) && o.RunID == r.RunID }) {
+			why = "it is named twice, and one run is one observation"
+		}
+		if why != "" {
+			s.Excluded = append(s.Excluded, Excluded{r.ID, why})
 			continue
 		}
 		s.Runs = append(s.Runs, r.ID)
@@ -284,6 +289,19 @@ func side(set Set) (Side, counted) {
 		s.Label = ShortTarget(s.Target)
 	}
 	return s, c
+}
+
+// outOfFigures is why a run stands in no figure of several runs, empty for one that does.
+// What an interrupted one has measured is of another length, and of its beginning alone.
+func (r *Result) outOfFigures() string {
+	switch {
+	case r.Verdict == Invalid:
+		return "invalid: " + strings.Join(r.Reasons, "; ")
+	case r.Interrupted:
+		return "interrupted"
+	default:
+		return ""
+	}
 }
 
 // judge fills in the primary figures and the verdict.

@@ -51,7 +51,7 @@ func (c *Comparison) reasons() []string {
 	}
 	for _, s := range []Side{c.Base, c.New} {
 		for _, e := range s.Excluded {
-			out = append(out, fmt.Sprintf("Left out, invalid: %s: %s", e.Run, e.Reason))
+			out = append(out, fmt.Sprintf("Left out: %s: %s", e.Run, e.Reason))
 		}
 	}
 	out = append(out, c.Notes...)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -284,12 +285,36 @@ func TestCompareLeavesInvalidRunsOut(t *testing.T) {
 	base, next := setOf(t, "a", 4, 400), setOf(t, "b", 4)
 	base.Runs[1].Verdict, base.Runs[1].Reasons = reports.Invalid, []string{"lag"}
 	c, text := compared(t, base, next, false)
-	if f := figure(t, c, cpuMetric); *f.Ratio != 1 || !strings.Contains(text, "left out, invalid: a-2: lag") {
+	if f := figure(t, c, cpuMetric); *f.Ratio != 1 || !strings.Contains(text, "left out: a-2: invalid: lag") {
 		t.Errorf("%s", text)
 	}
 	base.Runs = base.Runs[1:]
 	if _, err := reports.Compare(base, next, reports.CompareOptions{Force: true, Alpha: 0.05}); !errors.Is(err, reports.ErrUnlike) || !strings.Contains(err.Error(), "left out: a-2") {
 		t.Errorf("a side of invalid runs alone gave %v", err)
+	}
+}
+
+// A run that was interrupted measured less than the others, and one that is named twice is
+// no second observation.
+func TestCompareCountsWholeRunsOnce(t *testing.T) {
+	t.Parallel()
+	base, next := setOf(t, "a", 4, 400), setOf(t, "b", 4)
+	base.Runs[1].Interrupted = true
+	c, text := compared(t, base, next, false)
+	if f := figure(t, c, cpuMetric); *f.Ratio != 1 || !strings.Contains(text, "left out: a-2: interrupted") {
+		t.Errorf("%s", text)
+	}
+	base.Runs = base.Runs[:1]
+	next.Runs = slices.Repeat(next.Runs, 6)
+	c, text = compared(t, base, next, false)
+	if len(c.New.Runs) != 1 || len(c.New.Excluded) != 5 || !strings.Contains(text, "named twice") {
+		t.Errorf("%d runs:\n%s", len(c.New.Runs), text)
+	}
+	interrupted := turns(t, "floor", 3, 1, 4)
+	interrupted.Runs[2].Interrupted = true
+	_, v := versusOf(t, 3, turns(t, "firetower", 3, 1, 2), interrupted)
+	if n := len(v.Table[0].Cells[1].Values); n != 2 || len(v.Excluded) != 1 || !strings.HasSuffix(v.Excluded[0], ": interrupted") {
+		t.Errorf("%d values, left out %q", n, v.Excluded)
 	}
 }
 

@@ -161,9 +161,9 @@ func (c *Comparison) warnings() []string {
 	for _, s := range []Side{c.Base, c.New} {
 		switch n := len(s.Excluded); {
 		case n == 1:
-			add("left out, invalid: %s: %s", s.Excluded[0].Run, s.Excluded[0].Reason)
+			add("left out: %s: %s", s.Excluded[0].Run, s.Excluded[0].Reason)
 		case n > 1:
-			add("left out, invalid: %s and %d more of %s: %s", s.Excluded[0].Run, n-1, s.Label, s.Excluded[0].Reason)
+			add("left out: %s and %d more of %s: %s", s.Excluded[0].Run, n-1, s.Label, s.Excluded[0].Reason)
 		}
 	}
 	for i, u := range c.Unlike {

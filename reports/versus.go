@@ -94,12 +94,12 @@ var versusMetrics = []struct{ metric, name, unit string }{
 }
 
 // Fill works out the table from the runs' results, which are in the order of Runs.
-// Runs that are invalid are left out of it, and listed.
+// Runs that are invalid or were interrupted are left out of it, and listed.
 func (v *Versus) Fill(results []*Result) {
 	values := func(target, metric string) []float64 {
 		out := []float64{}
 		for i, r := range results {
-			if v.Runs[i].Target != target || r == nil || r.Verdict == Invalid {
+			if v.Runs[i].Target != target || r == nil || r.outOfFigures() != "" {
 				continue
 			}
 			if x, reason := r.Metric(metric); reason == "" {
@@ -122,11 +122,11 @@ func (v *Versus) Fill(results []*Result) {
 		v.Table = append(v.Table, row)
 	}
 	for i, r := range results {
-		if r == nil || r.Verdict == Invalid {
-			why := "it did not start"
-			if r != nil {
-				why = strings.Join(r.Reasons, "; ")
-			}
+		why := "it did not start"
+		if r != nil {
+			why = r.outOfFigures()
+		}
+		if why != "" {
 			v.Excluded = append(v.Excluded, v.Runs[i].Folder+": "+why)
 		}
 	}

@@ -28,6 +28,7 @@ the primary figures (Holm), which are declared by the kind of load:
     open loop      delivery p50 p99, completion p50 p95, CPU per delivery, memory
     closed loop    deliveries a second, CPU per delivery, memory
     idle           memory, connect p99
+    capacity       sustained rate, CPU per delivery, memory
 improved, regressed   the interval lies beyond the band, and p is at most alpha
 same                  the interval lies within the band
 inconclusive          anything else, with the number of runs that would decide

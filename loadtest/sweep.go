@@ -17,7 +17,8 @@ type SweepOptions struct {
 	Options Options
 	Plan    *SweepPlan
 	// Resume is the folder of a sweep to go on with, empty for a new one. A sweep of
-	// another plan, machine or binary is refused (ErrChanged) unless Force is set.
+	// another machine or binary is refused (ErrChanged) unless Force is set, and one of
+	// another plan always (ErrOtherPlan): its cells are not those of the plan.
 	Resume string
 	Force  bool
 	// Name is the folder's, after the time. Default: the scenario's with -sweep.
@@ -42,6 +43,10 @@ type SweepState struct {
 
 // ErrChanged is wrapped by the error for a sweep that cannot go on as it began.
 var ErrChanged = errors.New("the sweep has changed")
+
+// ErrOtherPlan is wrapped by the error for a sweep whose plan is not the one that it
+// began with.
+var ErrOtherPlan = errors.New("the plan is another")
 
 // maxAttempts is how often a run is made until it is valid.
 const maxAttempts = 2
@@ -85,6 +90,9 @@ func openSweep(o SweepOptions) (*reports.Sweep, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
+		if s.PlanHash != o.Plan.hash() {
+			return nil, o.Resume, fmt.Errorf("%s: %w: scenario, grid, design, repeats, seed, objectives or lengths differ", o.Resume, ErrOtherPlan)
+		}
 		if err := o.Plan.same(s, o.Options); err != nil && !o.Force {
 			return nil, o.Resume, err
 		}
@@ -108,12 +116,9 @@ func openSweep(o SweepOptions) (*reports.Sweep, string, error) {
 	return s, dir, errors.Join(reports.WriteSweepState(dir, s), reports.PointLatest(root, dir))
 }
 
-// same refuses to go on with a sweep whose runs would not belong together.
+// same refuses to go on with a sweep on another machine, or with another binary.
 func (p *SweepPlan) same(s *reports.Sweep, o Options) error {
 	var problems []error
-	if s.PlanHash != p.hash() {
-		problems = append(problems, errors.New("the plan is another: scenario, grid, design, repeats, seed, objectives or lengths differ"))
-	}
 	if s.Environment.CPU != "" {
 		o.Plan = p.Base
 		now := readEnvironment(o, "")

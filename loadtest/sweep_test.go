@@ -114,8 +114,10 @@ func refused(t *testing.T, o loadtest.SweepOptions, dir string) {
 	if o.Plan, err = loadtest.NewSweepPlan(tiny(t, quick), complete(loadtest.SweepSettings{Grid: "bucket.Num=1,2"}), loadtest.ReadMachine()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := loadtest.RunSweep(t.Context(), o); !errors.Is(err, loadtest.ErrChanged) {
-		t.Errorf("another plan: %v", err)
+	for _, o.Force = range []bool{true, false} {
+		if _, _, err := loadtest.RunSweep(t.Context(), o); !errors.Is(err, loadtest.ErrOtherPlan) {
+			t.Errorf("another plan, force %v: %v", o.Force, err)
+		}
 	}
 	o.Plan = quickSweep(t)
 	o.Options.Executable = os.Args[0]

@@ -57,9 +57,9 @@ and all but 500ms of phases.settle are left out of the runs unless --set asks fo
 left out and listed.
 
 The document is written after each run. The first Ctrl-C ends the run under way and
-reports; --resume FOLDER goes on, with that run again, and refuses when the plan, the
-binary or the machine is another, unless --force is given. SCENARIO and --grid may be
-left out then.
+reports; --resume FOLDER goes on, with that run again. It refuses another plan, and
+another binary or machine unless --force is given. SCENARIO and --grid may be left out
+then.
 
 ` + exitCodesText,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -80,7 +80,7 @@ left out then.
 	f.StringArrayVar(&o.sweep.Objectives, "objective", nil, "a `METRIC` to judge cells by, the first one first (default: what the load asks for)")
 	f.StringVarP(&o.out, "out", "o", filepath.Join("reports", "runs"), "`FOLDER` that gets a folder for the sweep")
 	f.StringVar(&o.resume, "resume", "", "go on with the sweep in `FOLDER`")
-	f.BoolVar(&o.force, "force", false, "resume on another plan, binary or machine all the same")
+	f.BoolVar(&o.force, "force", false, "resume with another binary or on another machine all the same")
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the plan and its time, and run nothing")
 	f.BoolVar(&o.quiet, "quiet", false, "show no progress")
 	f.BoolVar(&o.asJSON, "json", false, "print the document instead of its summary")
@@ -113,6 +113,8 @@ func (o *sweepSettings) run(cmd *cobra.Command, g *globalState, args []string) e
 		Plan: plan, Resume: o.resume, Force: o.force, Before: w.before, After: w.after,
 	})
 	switch {
+	case errors.Is(err, loadtest.ErrOtherPlan):
+		return withHint(&usageError{err}, "Leave out all flags but --resume to go on as it began; a search of firetower tune cannot go on.")
 	case errors.Is(err, loadtest.ErrChanged):
 		return withHint(&usageError{err}, "--force goes on all the same.")
 	case err != nil:
@@ -132,6 +134,9 @@ func (o *sweepSettings) run(cmd *cobra.Command, g *globalState, args []string) e
 func (o *sweepSettings) plan(cmd *cobra.Command, args []string) (*loadtest.SweepPlan, []reports.Override, error) {
 	if o.resume != "" && !cmd.Flags().Changed("grid") {
 		return o.resumed(cmd, args)
+	}
+	if len(args) == 0 {
+		return nil, nil, usagef("--grid: name the scenario as well, or leave all of it to --resume")
 	}
 	s, overrides, err := o.scenario.resolve(cmd, args[0])
 	if err != nil {

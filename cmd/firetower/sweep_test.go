@@ -30,6 +30,7 @@ func TestSweepRefusesBeforeItStartsAnything(t *testing.T) {
 		{"random without cells", []string{"smoke", "--grid", "bucket.Num=1", "--design", "random"}, "--cells: must be 1 to"},
 		{"unknown objective", []string{"smoke", "--grid", "bucket.Num=1", "--objective", "delivery.p98"}, `no metric "delivery.p98"`},
 		{"resume of nothing", []string{"--resume", filepath.Join(out, "x")}, "Name the folder of a sweep"},
+		{"resume with a grid alone", []string{"--resume", "x", "--grid", "bucket.Num=1"}, "--grid: name the scenario as well"},
 		{"resume with half a plan", []string{"--resume", "x", "--repeat", "5"}, "--repeat: name the scenario and --grid as well"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

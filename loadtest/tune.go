@@ -167,7 +167,7 @@ func (p *TunePlan) decide(t *reports.Tune) {
 	}
 	t.Best, t.Tie = s.TieAmong(0, keeping)
 	switch {
-	case !defaultThere || len(t.Candidates) < 2 || s.Interrupted && !s.Complete:
+	case !defaultThere || len(t.Candidates) < 2 || !s.Complete:
 		t.Verdict = reports.TuneUnconfirmed
 	case len(keeping) == 0:
 		t.Verdict = reports.TuneNone
@@ -177,6 +177,8 @@ func (p *TunePlan) decide(t *reports.Tune) {
 			return !defaultKeeps || c == base || s.Cells[c].Figures[0].Verdict == "improved"
 		})
 		switch {
+		case (t.Recommended < 0 || t.Recommended == base) && p.least(t) > reports.SweepAlpha:
+			t.Recommended, t.Verdict = -1, reports.TuneUnconfirmed
 		case t.Recommended < 0 || t.Recommended == base:
 			t.Recommended, t.Verdict = base, reports.TuneDefault
 		case !defaultKeeps:
@@ -185,6 +187,20 @@ func (p *TunePlan) decide(t *reports.Tune) {
 			t.Verdict = reports.TuneImproved
 		}
 	}
+}
+
+// least is the smallest p with which any finalist could have been told from the default:
+// runs may be missing, since they were invalid or the budget ended.
+func (p *TunePlan) least(t *reports.Tune) float64 {
+	s := t.Search
+	runs, finalists := 0, 0
+	for _, c := range t.Candidates {
+		if !s.Cells[c.Cell].Default {
+			finalists++
+			runs = max(runs, s.Cells[c.Cell].Runs)
+		}
+	}
+	return reports.LeastP(s.Cells[s.Questions[0].Baseline].Runs, runs, finalists)
 }
 
 // cheapest is the member of the tie set that is nearest to the default, then takes the
@@ -211,11 +227,16 @@ func (p *TunePlan) say(t *reports.Tune) []string {
 	base := s.Questions[0].Baseline
 	switch t.Verdict {
 	case reports.TuneUnconfirmed:
-		say("Nothing is confirmed: the search ended before its finalists and the default had been compared. Nothing is recommended.")
+		if s.Complete && len(t.Candidates) > 1 {
+			say("Nothing is confirmed: too few runs of the finalists and the default count (%s) to tell any of them apart. Nothing is recommended.", confirming(t))
+		} else {
+			say("Nothing is confirmed: the search ended before its finalists and the default had been compared. Nothing is recommended.")
+		}
 		return out
 	case reports.TuneNone:
-		c := t.Candidates[0]
+		c := candidateOf(t, p.nearest(t))
 		say("No setting keeps the limits. The nearest is %s: %s.", s.Label(c.Cell), p.limits(t, c))
+		say("%s", coverage(t))
 		return out
 	case reports.TuneDefault:
 		say("Keep the default (%s): no setting beats it beyond noise here.", s.Label(base))
@@ -239,15 +260,36 @@ func (p *TunePlan) say(t *reports.Tune) []string {
 	if len(tie) > 1 {
 		say("Not told from the best within %.3g %%: %s. Of these the nearest to the default is taken, then the one with the least resources.", 100*t.Objective.Delta, strings.Join(tie, "; "))
 	}
-	rounds := s.Rounds[len(s.Rounds)-1]
 	say("How sure: %s of each finalist and the default, interleaved, new processes each, none of them used to choose the finalists. %s",
-		plural(rounds.Repeat, "run"), coverage(t))
+		confirming(t), coverage(t))
 	for _, a := range s.Axes {
 		if slices.Contains(deployment, a.Key) && t.Recommended >= 0 {
 			say("%s is how many processes there are, and in no file: %s.", a.Key, s.Cells[t.Recommended].Values[slices.IndexFunc(s.Axes, func(b reports.SweepAxis) bool { return b.Key == a.Key })])
 		}
 	}
 	return out
+}
+
+// nearest is the candidate that is least off the limits.
+func (p *TunePlan) nearest(t *reports.Tune) int {
+	cells := make([]int, len(t.Candidates))
+	for i, c := range t.Candidates {
+		cells[i] = c.Cell
+	}
+	return p.Sweep.rank(t.Search, len(t.Search.Rounds)-1, cells)[0]
+}
+
+// confirming is how many runs of each candidate count, "5 runs" or "3 to 5 runs".
+func confirming(t *reports.Tune) string {
+	least, most := math.MaxInt, 0
+	for _, c := range t.Candidates {
+		n := t.Search.Cells[c.Cell].Runs
+		least, most = min(least, n), max(most, n)
+	}
+	if least < most {
+		return fmt.Sprintf("%d to %s", least, plural(most, "run"))
+	}
+	return plural(most, "run")
 }
 
 // coverage says how much of the space was tried.

@@ -161,6 +161,75 @@ func TestTuneUnconfirmed(t *testing.T) {
 	}
 }
 
+// confirmed is a search that made all its runs, with figures that differ by cell; change
+// may take some of them away.
+func confirmed(t *testing.T, set loadtest.TuneSettings, figure func(cell int) float64, change func(s *reports.Sweep)) *reports.Tune {
+	t.Helper()
+	p := tuneOf(t, set)
+	s := p.Sweep.Document()
+	for round, more := p.Sweep.FirstRound(), true; more; round, more = p.Sweep.NextRound(s) {
+		s.Rounds = append(s.Rounds, round)
+		pretend(p.Sweep, s, figure)
+	}
+	s.Complete = true
+	change(s)
+	s.Fill()
+	answer, err := p.Answer(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// Too few runs say nothing, and so not that the default is to be kept.
+func TestTuneOfTooFewRunsIsUnconfirmed(t *testing.T) {
+	t.Parallel()
+	same := func(int) float64 { return 10 }
+	space := loadtest.TuneSettings{Space: "bucket.Num=1,2,4 bucket.ConsumerNum=1,8,32"}
+	for _, tt := range []struct {
+		name, says string
+		change     func(s *reports.Sweep)
+	}{
+		{"the budget ended after two blocks", "too few runs of the finalists and the default count (2 runs)", func(s *reports.Sweep) {
+			s.Runs = slices.DeleteFunc(s.Runs, func(r reports.SweepRun) bool { return s.Rounds[r.Round].Confirm && r.Block >= 2 })
+		}},
+		{"a run failed halfway", "the search ended before", func(s *reports.Sweep) { s.Complete = false }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			answer := confirmed(t, space, same, tt.change)
+			if answer.Verdict != reports.TuneUnconfirmed || answer.Recommended != -1 || answer.Gateway != "" || answer.ExitCode != loadtest.ExitInvalid || !strings.Contains(answer.Findings[0], tt.says) {
+				t.Errorf("%s, takes %d, exit code %d: %q", answer.Verdict, answer.Recommended, answer.ExitCode, answer.Findings)
+			}
+		})
+	}
+}
+
+// How sure it is rests on the runs that count.
+func TestTuneTellsTheRunsThatCount(t *testing.T) {
+	t.Parallel()
+	answer := confirmed(t, loadtest.TuneSettings{Space: "bucket.Num=1,2,4 bucket.ConsumerNum=1,8,32"}, func(int) float64 { return 10 }, func(s *reports.Sweep) {
+		s.Runs[len(s.Runs)-1].Verdict = reports.Invalid
+	})
+	n := answer.Search.Rounds[len(answer.Search.Rounds)-1].Repeat
+	if text, want := strings.Join(answer.Findings, " "), fmt.Sprintf("How sure: %d to %d runs of each finalist", n-1, n); !strings.Contains(text, want) {
+		t.Errorf("lacks %q: %s", want, text)
+	}
+}
+
+// The nearest to the limits is not the one with the best objective.
+func TestTuneNamesTheNearestToTheLimits(t *testing.T) {
+	t.Parallel()
+	// Cells of even numbers, the default among them, cost less CPU and are slower.
+	answer := confirmed(t, loadtest.TuneSettings{
+		Space: "bucket.Num=1,2,4 bucket.ConsumerNum=1,8,32", Objective: "server.cpu_us_per_delivery", Constraints: limit(t, "delivery.p99<5ms"),
+	}, func(cell int) float64 { return 20 - 10*float64(cell%2) }, func(*reports.Sweep) {})
+	nearest := answer.Findings[0]
+	if answer.Verdict != reports.TuneNone || !strings.Contains(nearest, "median 10") || strings.Contains(nearest, "Num=4 ConsumerNum=32") || !strings.Contains(answer.Findings[1], "combinations were tried") {
+		t.Errorf("%s: %q", answer.Verdict, answer.Findings)
+	}
+}
+
 func TestTuneKeepsItsBudget(t *testing.T) {
 	t.Parallel()
 	for _, budget := range []time.Duration{3 * time.Minute, 10 * time.Minute, time.Hour} {

@@ -50,7 +50,8 @@ as ` + reports.TuneGateway + `, for firetower gateway --config.
 The space is as --grid of sweep; without one it is bucket.Num (by this machine's CPUs),
 BuffChanCount, ConsumerNum and joinBytes. The budget is kept: the plan says beforehand
 what fits into it, a run that would go over it is not begun, and what is left over goes to
-more runs of the finalists.
+more runs of the finalists. Ctrl-C ends the run under way and reports; what had not been
+confirmed by then is not, and the search cannot be resumed.
 
 Exit code 99 says that no setting keeps the limits, 98 that nothing could be confirmed.
 

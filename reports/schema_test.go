@@ -93,18 +93,23 @@ func validate(t *testing.T, s *jsonschema.Schema, document []byte) error {
 // not know.
 func TestBaselinesMeetTheirSchemas(t *testing.T) {
 	t.Parallel()
-	run, versus := compiled(t, "run.schema.json"), compiled(t, "versus.schema.json")
+	kinds := map[string]struct {
+		schema *jsonschema.Schema
+		into   func() any
+	}{
+		reports.ResultFile:  {compiled(t, "run.schema.json"), func() any { return &reports.Result{} }},
+		reports.VersusFile:  {compiled(t, "versus.schema.json"), func() any { return &reports.Versus{} }},
+		reports.SweepFile:   {compiled(t, "sweep.schema.json"), func() any { return &reports.Sweep{} }},
+		reports.TuneFile:    {compiled(t, "tune.schema.json"), func() any { return &reports.Tune{} }},
+		reports.CompareFile: {compiled(t, "compare.schema.json"), func() any { return &reports.Comparisons{} }},
+	}
 	n := 0
 	err := filepath.WalkDir("baselines", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		s, into := run, any(&reports.Result{})
-		switch filepath.Base(path) {
-		case reports.ResultFile:
-		case reports.VersusFile:
-			s, into = versus, &reports.Versus{}
-		default:
+		kind, known := kinds[filepath.Base(path)]
+		if !known {
 			return nil
 		}
 		n++
@@ -112,12 +117,12 @@ func TestBaselinesMeetTheirSchemas(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := validate(t, s, text); err != nil {
+		if err := validate(t, kind.schema, text); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 		strict := json.NewDecoder(bytes.NewReader(text))
 		strict.DisallowUnknownFields()
-		if err := strict.Decode(into); err != nil {
+		if err := strict.Decode(kind.into()); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 		return nil
@@ -145,6 +150,62 @@ func TestMadeUpResultsMeetTheSchema(t *testing.T) {
 		if err := validate(t, s, text); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Documents of many runs meet their schemas, and lose nothing when they are read again:
+// those with all there is, and those of a beginning that has no figures yet.
+func TestMadeUpDocumentsMeetTheirSchemas(t *testing.T) {
+	t.Parallel()
+	whole, begun := planted("grid", 3, 0.04, fewConsumers), planted("grid", 3, 0.04, nothing)
+	begun.Runs, begun.Complete = nil, false
+	begun.Fill()
+	c, _ := compared(t, turns(t, "firetower@/old", 8, 1, 1), turns(t, "firetower", 8, 1.15, 2), false)
+	few, _ := compared(t, setOf(t, "a", 4, 5), setOf(t, "b", 4), false)
+	_, versus := versusOf(t, 8, turns(t, "firetower", 8, 1.15, 2), turns(t, "floor", 8, 0.5, 4))
+	tuned := &reports.Tune{
+		Schema: reports.TuneSchema, ID: "x", Objective: whole.Objectives[0], Constraints: []reports.TuneConstraint{{Text: "delivery.p99<50ms", Metric: "delivery.p99"}},
+		Budget: 600, Space: 18, Tried: 18, Verdict: reports.TuneImproved, Recommended: 1, Best: 1, Tie: []int{1}, Findings: []string{"Take it."},
+		Candidates: []reports.TuneCandidate{{Cell: 1, Held: []int{3}, Keeps: true, Changed: 2, Steps: 7, Resources: 6.6}, {Cell: 0, Held: []int{3}, Keeps: true}},
+		Gateway:    "[bucket]\nNum = 1\n", Search: whole,
+	}
+	for _, tt := range []struct {
+		name, file string
+		document   any
+		again      any
+	}{
+		{"sweep", "sweep.schema.json", whole, &reports.Sweep{}},
+		{"a sweep that has just begun", "sweep.schema.json", begun, &reports.Sweep{}},
+		{"search", "tune.schema.json", tuned, &reports.Tune{}},
+		{"a search without an answer", "tune.schema.json", &reports.Tune{Schema: reports.TuneSchema, Verdict: reports.TuneUnconfirmed, Recommended: -1, Best: -1, Search: begun}, &reports.Tune{}},
+		{"comparison", "compare.schema.json", reports.NewComparisons(c), &reports.Comparisons{}},
+		{"a comparison of few runs", "compare.schema.json", reports.NewComparisons(few), &reports.Comparisons{}},
+		{"targets side by side", "versus.schema.json", versus, &reports.Versus{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			text, err := json.Marshal(tt.document)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := compiled(t, tt.file)
+			if err := validate(t, s, text); err != nil {
+				t.Error(err)
+			}
+			if err := json.Unmarshal(text, tt.again); err != nil {
+				t.Error(err)
+			} else if again, err := json.Marshal(tt.again); err != nil || !bytes.Equal(again, text) {
+				t.Errorf("was\n%s\nand is\n%s\n%v", text, again, err)
+			}
+			var doc map[string]any
+			if err := json.Unmarshal(text, &doc); err != nil {
+				t.Fatal(err)
+			}
+			doc["schema"] = reports.Schema
+			if err := s.Validate(doc); err == nil {
+				t.Error("a document of another kind was accepted")
+			}
+		})
 	}
 }
 

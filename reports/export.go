@@ -191,9 +191,9 @@ func writeBenchmarks(w io.Writer, runs []*Result) error {
 		fmt.Fprintf(&b, "Unit %s better=%s\n", f.unit, better)
 	}
 	for _, r := range runs {
-		if r.Verdict == Invalid {
+		if why := r.outOfFigures(); why != "" {
 			// What means nothing must not be averaged by a tool that cannot know.
-			fmt.Fprintf(&b, "# %s is left out: %s\n", r.ID, strings.Join(r.Reasons, "; "))
+			fmt.Fprintf(&b, "# %s is left out: %s\n", r.ID, oneLine(why))
 			continue
 		}
 		e := r.Environment

@@ -48,8 +48,8 @@ below reports/runs.`,
 			if _, err := os.Stat(filepath.Join(path, reports.SweepFile)); err == nil {
 				return showSweep(g, path, render, asJSON)
 			}
-			if _, err := os.Stat(filepath.Join(path, reports.VersusFile)); err == nil && render == "" {
-				return showVersus(g, path, asJSON)
+			if _, err := os.Stat(filepath.Join(path, reports.VersusFile)); err == nil {
+				return showVersus(g, path, render, asJSON)
 			}
 			r, err := reports.Read(path)
 			if err != nil {
@@ -122,16 +122,13 @@ func showDocument(g *globalState, path, render string, asJSON bool, d interface 
 	return err
 }
 
-func showVersus(g *globalState, path string, asJSON bool) error {
+// showVersus shows targets side by side.
+func showVersus(g *globalState, path, render string, asJSON bool) error {
 	v, err := reports.ReadVersus(path)
 	if err != nil {
 		return readError(err)
 	}
-	if asJSON {
-		return writeJSON(g.stdout, v)
-	}
-	_, err = fmt.Fprint(g.stdout, v.Summary(path))
-	return err
+	return showDocument(g, path, render, asJSON, v)
 }
 
 // readError says what to do about a result that cannot be read.

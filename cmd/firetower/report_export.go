@@ -62,7 +62,7 @@ or the folder of a comparison of targets, which stands for all its runs.
   csv       one figure a line: whole-run figures, percentiles, and what has a place
             in time (seconds, processes, the servers' own figures)
   benchfmt  the format of Go benchmarks, for benchstat: one line a run; runs that
-            are invalid are left out
+            are invalid or were interrupted are left out
   hlog      the whole distributions of one run as a histogram log, for
             HistogramLogProcessor; the run's own latency.hlog has a line a second`,
 		Example: `  firetower report export reports/runs/latest > run.csv

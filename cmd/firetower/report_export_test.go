@@ -35,6 +35,19 @@ func meetsSchema(t *testing.T, schema, document string) {
 	}
 }
 
+// The page of targets side by side is made anew as that of a run is.
+func TestReportShowMakesThePageOfTargets(t *testing.T) {
+	t.Parallel()
+	page := filepath.Join(t.TempDir(), "page.html")
+	code, stdout, stderr := cli(t, "report", "show", filepath.Join(baselines, "vs-10ps"), "--html", page)
+	if code != exitOK || !strings.HasPrefix(stdout, "10k-group: ") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	if b, err := os.ReadFile(page); err != nil || !bytes.Contains(b, []byte(reports.VersusSchema)) {
+		t.Errorf("page: %v", err)
+	}
+}
+
 func TestReportExport(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "out")

@@ -10,6 +10,10 @@ import (
 	"firetower/reports"
 )
 
+// gateRuns is the least number of runs of each target with which the exact test can reach
+// 5 % over the primary figures, of which each kind of load has two to six.
+const gateRuns = 5
+
 func newLoadtestRunCommand(g *globalState) *cobra.Command {
 	o := &loadtestSettings{g: g}
 	out, repeat := "", 0
@@ -49,6 +53,9 @@ PATH, everything else from this binary.
 			if gate && len(targets) == 1 {
 				return usagef("--gate: needs --vs, with what the target must not do worse than")
 			}
+			if gate && repeat < gateRuns {
+				return usagef("--gate: needs --repeat %d or more: with %d it could never find the target worse", gateRuns, repeat)
+			}
 			plans, err := o.planned(s, targets)
 			if err != nil {
 				return err
@@ -85,7 +92,7 @@ PATH, everything else from this binary.
 	cmd.Flags().StringArrayVar(&o.tags, "tag", nil, "a word of your own for the result, as `KEY=VALUE`: branch=main")
 	cmd.Flags().StringVarP(&out, "out", "o", filepath.Join("reports", "runs"), "`FOLDER` that gets a folder for the run")
 	cmd.Flags().IntVarP(&repeat, "repeat", "n", 1, "how often each target runs")
-	cmd.Flags().BoolVar(&gate, "gate", false, "exit with code 97 when the target does worse than one of --vs in a primary figure")
+	cmd.Flags().BoolVar(&gate, "gate", false, "exit with code 97 when the target does worse than one of --vs in a primary figure; needs --repeat 5 or more")
 	cmd.Flags().BoolVar(&noProgress, "quiet", false, "show no progress")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result document instead of its summary")
 	return cmd

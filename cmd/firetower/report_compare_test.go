@@ -109,6 +109,7 @@ func TestLoadtestRefusesBuildsAndGates(t *testing.T) {
 		{"a build that is not there", []string{"--vs", "firetower@/nowhere/old"}, "not a build of firetower"},
 		{"a program that is no build", []string{"--target", "firetower@/bin/false"}, "go build -o /tmp/old ./cmd/firetower"},
 		{"a gate without another target", []string{"--gate"}, "--gate: needs --vs"},
+		{"a gate that could never close", []string{"--vs", "floor", "--gate", "--repeat", "4"}, "--gate: needs --repeat 5 or more: with 4"},
 		{"an unknown target", []string{"--vs", "flor"}, "firetower@PATH for another build"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -104,6 +104,7 @@ func timeoutReason(state connState) string {
 func (s *shard) begin(index int, now int64) {
 	s.dial.inFlight++
 	s.dial.attempts = append(s.dial.attempts, attempt{index, now})
+	s.conns[index].state = connNew // no longer waiting: what fails before the SYN is refused as well
 	if reason := s.open(index, now); reason != "" {
 		s.refuse(index, reason)
 	}

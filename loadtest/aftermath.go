@@ -155,8 +155,8 @@ func (a *aftermath) arrivals(rep *reports.Fault, i int, rows map[rowID]*simulato
 				rep.Refused++
 			}
 			continue
-		case row == nil:
-			continue // not sampled
+		case row == nil || row.Subscribers == 0:
+			continue // not sampled, or for nobody
 		case !row.Complete():
 			broken, recovered = true, 0
 			if m.intended >= killed && missing == 0 {

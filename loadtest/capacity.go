@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"firetower/reports"
@@ -69,20 +70,25 @@ func (r *run) search(ctx context.Context) error {
 	b := &bracket{from: c.From.PerSecond, to: c.To.PerSecond, precision: float64(c.Precision)}
 	r.capacity = &reports.Capacity{P99Limit: reports.MillisOf(c.P99.Duration), Trials: []reports.CapacityTrial{}}
 	r.load.Load.Rate = c.From
-	detail := ""
-	status := func() (int64, string) { return int64(len(r.capacity.Trials)), detail }
+	// The progress is shown by a goroutine of its own.
+	var done atomic.Int64
+	var detail atomic.Pointer[string]
+	detail.Store(new(string))
+	status := func() (int64, string) { return done.Load(), *detail.Load() }
 	return r.phase(ctx, phaseName(simulator.PhaseTrial), int64(mostTrials(c)), status, func() error {
 		for {
 			rate, more := b.next()
 			if !more {
 				return nil
 			}
-			detail = fmt.Sprintf("%.4g messages/s", rate)
+			trying := fmt.Sprintf("%.4g messages/s", rate)
+			detail.Store(&trying)
 			t, err := r.trial(ctx, rate)
 			if err != nil {
 				return err
 			}
 			r.capacity.Trials = append(r.capacity.Trials, t.CapacityTrial)
+			done.Add(1)
 			b.note(rate, t.Sustained)
 			if t.Sustained {
 				r.capacity.MessagesPerSecond, r.capacity.DeliveriesPerSecond = rate, rate*deliveriesPerMessage(r.s)

@@ -252,6 +252,16 @@ func LostInnocent(arrived, heldLost, lost int64) (reports.Fault, error) {
 	return faults[0], err
 }
 
+// Completions is how many messages count as complete of those that so many clients
+// should have, and have.
+func Completions(subscribers []int64) int64 {
+	r := &run{report: &simulator.Report{RowStride: 1}, pub: &publisher{}}
+	for i, n := range subscribers {
+		r.report.Rows = append(r.report.Rows, simulator.MessageRow{Phase: simulator.PhaseMeasure, Sequence: uint64(i + 1), IntendedNS: 1, Subscribers: n, Count: n, MinNS: min(n, 1), MaxNS: n})
+	}
+	return r.fillMessages(new(reports.Result)).completion.Count()
+}
+
 // Took is tookOf.
 var Took = tookOf
 

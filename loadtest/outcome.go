@@ -243,8 +243,8 @@ func (r *run) fillMessages(res *reports.Result) messageStats {
 	var rows []simulator.MessageRow
 	incomplete := int64(0)
 	for _, row := range r.report.Rows {
-		if !headline(row.Phase) {
-			continue
+		if !headline(row.Phase) || row.Subscribers == 0 {
+			continue // a message for nobody has no first and no last
 		}
 		rows = append(rows, row)
 		if row.Count > 0 {

@@ -294,6 +294,17 @@ func TestFaultAccountTellsWhatIsTheFaults(t *testing.T) {
 	}
 }
 
+func TestMessagesForNobodyTellNothing(t *testing.T) {
+	t.Parallel()
+	f, _ := loadtest.FaultAccount(1000, 2000, 1000, 3000, 0, map[int]int64{2100: 0})
+	if f.Recovered == nil || *f.Recovered != 0 {
+		t.Errorf("recovered after %v, by a message without a receiver", f.Recovered)
+	}
+	if n := loadtest.Completions([]int64{0, 10, 0}); n != 1 {
+		t.Errorf("%d completions, want that of the one message that had receivers", n)
+	}
+}
+
 func TestFaultTellsWhatTheInnocentLost(t *testing.T) {
 	t.Parallel()
 	for _, arrived := range []int64{0, 1000} {

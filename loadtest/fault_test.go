@@ -26,6 +26,21 @@ func faulty(f scenarios.Fault, changes ...func(*scenarios.Scenario)) func(*scena
 	}
 }
 
+// The window of a fault may last longer than the messages do: the rates are of the
+// time in which there were some.
+func TestWindowBeyondTheMessages(t *testing.T) {
+	t.Parallel()
+	s := tiny(t, faulty(scenarios.Fault{Kind: scenarios.FaultDisconnect, Share: 0.5}, func(s *scenarios.Scenario) {
+		s.Phases.Measure = scenarios.Seconds(1)
+		s.Faults[0].At, s.Faults[0].Recover = scenarios.Seconds(0.2), scenarios.Seconds(3)
+	}))
+	o, mark := options(t, plan(t, s, loadtest.Firetower))
+	r, _ := carryOut(t.Context(), t, o, mark)
+	if r.MeasuredSeconds > 2 || r.MessagesPerSecond < s.Load.Rate.PerSecond*0.7 {
+		t.Errorf("%v messages/s of %v in %v s", r.MessagesPerSecond, s.Load.Rate, r.MeasuredSeconds)
+	}
+}
+
 // Every kind of fault is carried out and undone, shows in the phases and in the
 // account, and every loss is explained by it.
 func TestFaults(t *testing.T) {

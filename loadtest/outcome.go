@@ -324,12 +324,13 @@ func (r *run) fillLatency(res *reports.Result, sum account, st messageStats) err
 	for _, s := range completionShares {
 		res.CompletionAt[s.name] = reports.Summarise(st.at[s.name])
 	}
-	// The measured phase lasts until its last delivery, or its end when that is later.
-	from, to := r.phaseStart("measure"), max(r.phaseEnd("measure"), st.last)
+	// What is measured lasts until the last delivery, or the end of the plan of messages
+	// when that is later.
+	from, to := r.phaseStart("measure"), max(r.phaseStart("measure"), r.published, st.last)
 	res.MeasuredSeconds = math.Round(float64(to-from)/1e6) / 1e3
 	if res.MeasuredSeconds > 0 {
 		res.DeliveriesPerSecond = float64(res.Received+r.churned) / res.MeasuredSeconds
-		res.MessagesPerSecond = float64(res.Messages) / (float64(r.phaseEnd("measure")-from) / 1e9)
+		res.MessagesPerSecond = float64(res.Messages) / (float64(r.published-from) / 1e9)
 	}
 	wall := r.clock.Wall
 	for _, name := range []string{"first", "completion", "publish_lag", "publish_ack", "delivery_actual"} {

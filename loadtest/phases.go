@@ -189,6 +189,7 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 		in := &injector{clock: r.clock, sys: r.system, fleet: r.fleet, pub: r.pub, seed: r.s.Seed, done: r.o.onFault}
 		go func() { injected <- in.run(ctx, hard, start, r.s.Faults) }()
 		r.publish(ctx, simulator.PhaseMeasure, length)
+		r.published = r.clock.Now()
 		r.faults = <-injected
 		r.faultPhases()
 		for _, f := range r.faults {

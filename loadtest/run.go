@@ -139,7 +139,10 @@ type run struct {
 	phases   []phase
 	settled  bool // every client is reached
 	measured bool // the measured phase has begun
-	closed   bool // the publishers' streams have ended
+	// published is the end of its messages, by clock; the phase itself ends with the
+	// window of its last fault, if that is later.
+	published int64
+	closed    bool // the publishers' streams have ended
 
 	rssEmpty, rssIdle int64
 	held              [2]holding     // by the servers, empty and with every client idle

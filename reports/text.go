@@ -31,7 +31,7 @@ func (r *Result) Summary(dir string) string {
 	if r.Delivery.Count > 0 || r.Expected > 0 {
 		lines = append(lines, r.trafficLines()...)
 	}
-	if r.ConnectSeconds > 0 {
+	if r.Loop == "idle" && r.ConnectSeconds > 0 { // where it is what the run is about
 		lines = append(lines, fmt.Sprintf("  connect    %s in %s s, %s/s; p50 %s ms, p99 %s ms, max %s ms", commas(int64(r.Connections)), figure(r.ConnectSeconds),
 			figure(r.ConnectionsPerSecond), figureOr(r.Connect.P50), figureOr(r.Connect.P99), figureOr(r.Connect.Max)))
 	}

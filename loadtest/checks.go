@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"firetower/reports"
+	"firetower/scenarios"
 )
 
 // Limits of the self-check. They are proposals of the literature (lag and
@@ -38,8 +39,10 @@ type evidence struct {
 	cpus    int
 	faults  error // what fleets ended with before their time
 	forgot  int64
-	// generatorBound says that a search for the capacity met our own limit.
+	// generatorBound says that a search for the capacity met our own limit, and precision is
+	// how near to each other its last two rates were to be.
 	generatorBound bool
+	precision      float64
 
 	calibration calibration
 	warmup      steadiness
@@ -85,9 +88,15 @@ func (e evidence) search() reports.Check {
 		Note: "the lowest rate that was not sustained bounds the capacity; when our own lateness failed it, the servers may take more",
 	}
 	found := e.result.Capacity
-	c.Value = fmt.Sprintf("%.4g/s of all that were tried", found.MessagesPerSecond)
-	if found.Failed != nil {
-		c.Value = fmt.Sprintf("%.4g/s sustained, %.4g/s not", found.MessagesPerSecond, *found.Failed)
+	if found.Failed == nil {
+		c.Value = fmt.Sprintf("%.4g/s of all that were tried", found.MessagesPerSecond)
+		return c
+	}
+	c.Value = fmt.Sprintf("%.4g/s sustained, %.4g/s not", found.MessagesPerSecond, *found.Failed)
+	// A tenth beyond the precision is what rounding may take.
+	if best := found.MessagesPerSecond; best > 0 && *found.Failed > best*(1+1.1*e.precision) {
+		c.Status = reports.CheckDegraded
+		c.Value += ": the search ended before they were within " + scenarios.Ratio(e.precision).String()
 	}
 	return c
 }

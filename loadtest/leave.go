@@ -3,6 +3,7 @@ package loadtest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -16,6 +17,8 @@ import (
 type holding struct {
 	fds, goroutines int
 	rss             int64
+	// mute says that a server did not tell its goroutines.
+	mute bool
 }
 
 // What servers may hold more than before the first client without a leak: each a
@@ -44,36 +47,39 @@ func (r *run) holdings(ctx context.Context) holding {
 		}
 	}
 	for _, addr := range r.system.scrapes {
-		h.goroutines += readGoroutines(ctx, addr)
+		n, ok := readGoroutines(ctx, addr)
+		h.goroutines += n
+		h.mute = h.mute || !ok
 	}
 	return h
 }
 
-// readGoroutines is the number of goroutines that a server tells of, 0 when it tells none.
-func readGoroutines(ctx context.Context, addr string) int {
+// readGoroutines is the number of goroutines that a server tells of; ok is false when it
+// does not answer.
+func readGoroutines(ctx context.Context, addr string) (n int, ok bool) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	// The connection must not stay, or it would be counted the next time.
 	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	defer resp.Body.Close() // only read
 	scan := bufio.NewScanner(io.LimitReader(resp.Body, maxMetrics))
 	scan.Buffer(nil, 1<<20)
 	for scan.Scan() {
 		if value, ok := strings.CutPrefix(scan.Text(), "go_goroutines "); ok {
-			n, err := strconv.ParseFloat(value, 64)
+			v, err := strconv.ParseFloat(value, 64)
 			if err != nil {
-				return 0
+				return 0, false
 			}
-			return int(n)
+			return int(v), true
 		}
 	}
-	return 0
+	return 0, false
 }
 
 // leave waits, once every client has gone, until the servers hold no more than
@@ -86,14 +92,22 @@ func (r *run) leave(ctx context.Context) error {
 	return r.phase(ctx, "leave", 0, nil, func() error {
 		from := r.clock.Now()
 		var l *reports.Leave
+		mute := false
 		back := func() bool {
-			l = left(r.held, r.holdings(ctx), max(len(r.system.scrapes), 1), len(r.system.gateways))
+			now := r.holdings(ctx)
+			l = left(r.held, now, max(len(r.system.scrapes), 1), len(r.system.gateways))
+			if mute = now.mute; mute {
+				return false
+			}
 			return l.LeakedDescriptors == 0 && l.LeakedGoroutines == 0
 		}
 		// An error says that ctx ended, which the phase sees.
 		_ = r.poll(ctx, limit, back)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if mute {
+			return errors.New("a server whose clients have gone does not tell its metrics")
 		}
 		l.Seconds = float64((r.clock.Now()-from)/int64(time.Millisecond)) / 1e3
 		r.left = l

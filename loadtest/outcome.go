@@ -78,7 +78,7 @@ func (r *run) judge(res *reports.Result) {
 	ev := evidence{
 		result: res, from: r.edgeFrom, to: r.edgeTo, connect: r.edgeStart, loads: r.loads, skew: r.skew,
 		cpus: r.o.Plan.Machine.CPUs, calibration: r.calibration, warmup: r.warmup, idle: r.idle, faults: r.fleet.faults(),
-		generatorBound: r.generatorBound,
+		generatorBound: r.generatorBound, precision: float64(r.s.Capacity.Precision),
 	}
 	if r.report != nil {
 		ev.forgot = r.report.Forgotten

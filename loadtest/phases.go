@@ -278,9 +278,16 @@ func (r *run) trafficDetail() func() string {
 	}
 }
 
+// verifyTimeout bounds the workers' accounts; those of 8,000 clients take a second or two.
+const verifyTimeout = 2 * time.Minute
+
 // finish takes the workers' reports and the publishers' accounts.
-func (r *run) finish(ctx context.Context) error {
-	return r.phase(ctx, "verify", 0, nil, func() error {
+func (r *run) finish(hard context.Context) error {
+	return r.phase(hard, "verify", 0, nil, func() error {
+		// Interruptions have no effect here, so that a worker that lives and does not answer
+		// must not hold the run for ever.
+		ctx, cancel := context.WithTimeoutCause(hard, verifyTimeout, fmt.Errorf("a worker has not answered within %v", verifyTimeout))
+		defer cancel()
 		var errs []error
 		if r.measured {
 			loads, err := r.fleet.mark(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"firetower/reports"
@@ -75,10 +76,17 @@ func finish(ctx context.Context, s *reports.Sweep, failed error) {
 	case s.Interrupted && !s.Complete:
 		s.ExitCode = ExitInterrupted
 	default:
+		compared := false
 		for _, q := range s.Questions {
 			if s.Cells[q.Baseline].Runs == 0 {
 				s.ExitCode = ExitInvalid
 			}
+		}
+		for i, c := range s.Cells {
+			compared = compared || c.Runs > 0 && !slices.ContainsFunc(s.Questions, func(q reports.SweepQuestion) bool { return q.Baseline == i })
+		}
+		if !compared {
+			s.ExitCode = ExitInvalid // the default alone answers nothing
 		}
 	}
 }

@@ -85,8 +85,13 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 	v.Fill(results)
 	v.ExitCode = versusExit(v, results)
 	// Worse by the runs that count is worse, whatever became of single runs.
-	if o.Gate && !v.Interrupted && len(v.Worse()) > 0 {
-		v.ExitCode = ExitRegression
+	if o.Gate && !v.Interrupted {
+		switch {
+		case len(v.Worse()) > 0:
+			v.ExitCode = ExitRegression
+		case v.ExitCode == ExitOK && !v.Decidable():
+			v.ExitCode = ExitInvalid // the gate could not have closed
+		}
 	}
 	return v, dir, errors.Join(failed, reports.WriteVersus(dir, v), reports.PointLatest(root, dir))
 }

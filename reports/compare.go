@@ -14,6 +14,9 @@ import (
 // that their figures cannot be compared.
 var ErrUnlike = errors.New("the results are not of the same question")
 
+// ErrNoRuns says that a side has no run that counts.
+var ErrNoRuns = errors.New("there is nothing to compare")
+
 // CompareSchema names the format of a comparison of sets of runs.
 const CompareSchema = "firetower.compare/v1"
 
@@ -235,7 +238,7 @@ func Compare(base, next Set, o CompareOptions) (*Comparison, error) {
 		for _, e := range slices.Concat(c.Base.Excluded, c.New.Excluded) {
 			out = append(out, e.Run)
 		}
-		return nil, fmt.Errorf("%w: no run of a side is valid or degraded (left out: %s)", ErrUnlike, strings.Join(out, ", "))
+		return nil, fmt.Errorf("%w: no run of a side is valid or degraded (left out: %s)", ErrNoRuns, strings.Join(out, ", "))
 	}
 	turns := base.Source != "" && base.Source == next.Source
 	c.Scenario = n.runs[0].Scenario

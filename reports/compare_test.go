@@ -289,7 +289,7 @@ func TestCompareLeavesInvalidRunsOut(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	base.Runs = base.Runs[1:]
-	if _, err := reports.Compare(base, next, reports.CompareOptions{Force: true, Alpha: 0.05}); !errors.Is(err, reports.ErrUnlike) || !strings.Contains(err.Error(), "left out: a-2") {
+	if _, err := reports.Compare(base, next, reports.CompareOptions{Force: true, Alpha: 0.05}); !errors.Is(err, reports.ErrNoRuns) || errors.Is(err, reports.ErrUnlike) || !strings.Contains(err.Error(), "left out: a-2") {
 		t.Errorf("a side of invalid runs alone gave %v", err)
 	}
 }

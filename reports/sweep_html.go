@@ -138,7 +138,7 @@ func (s *Sweep) sections() []section {
 func (s *Sweep) method() []string {
 	return []string{
 		"A run is one observation: servers and workers are new processes in each. Runs went in blocks, shuffled by the seed, with the default among them every few cells.",
-		fmt.Sprintf("A ratio is the Hodges-Lehmann estimate of a setting's runs against the default's, its interval holds the true ratio with %.0f %% where the runs are enough for that. Better and worse need the whole interval beyond the band (%s) and an exact Mann-Whitney test that still holds after Holm's correction for all settings; same needs the whole interval within the band.", 100*(1-sweepAlpha), s.bands()),
+		fmt.Sprintf("A ratio is the Hodges-Lehmann estimate of a setting's runs against the default's, its interval holds the true ratio with %.0f %% where the runs are enough for that. Better and worse need the whole interval beyond the band (%s) and an exact Mann-Whitney test that still holds after Holm's correction for all settings, for each figure by itself; same needs the whole interval within the band.", 100*(1-sweepAlpha), s.bands()),
 		"A setting is not told from the best unless the whole interval of its ratio to the best lies beyond the band. The best by median is the luckiest of several: take the set, not the winner.",
 		"The share at a point of the Pareto front is how often it is there when each setting's runs are drawn again. A point that is there in half of the draws is there by half by chance.",
 	}

@@ -171,6 +171,21 @@ func (v *Versus) Worse() []string {
 	return out
 }
 
+// GateRuns is the least number of runs of each side with which the exact test can
+// reach 5 % in a family of six figures: 2/C(10,5) = 0.8 %.
+const GateRuns = 5
+
+// Decidable tells whether every other target was compared in runs enough to find the
+// first one worse.
+func (v *Versus) Decidable() bool {
+	for _, c := range v.Comparisons {
+		if min(len(c.Base.Runs), len(c.New.Runs)) < GateRuns {
+			return false
+		}
+	}
+	return len(v.Comparisons) == len(v.Targets)-1
+}
+
 // Median is the middle of some values, the mean of the middle two when their
 // number is even, and nil when there are none.
 func Median(values []float64) *float64 {

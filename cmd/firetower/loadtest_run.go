@@ -10,10 +10,6 @@ import (
 	"firetower/reports"
 )
 
-// gateRuns is the least number of runs of each target with which the exact test can reach
-// 5 % over the primary figures, of which each kind of load has two to six.
-const gateRuns = 5
-
 func newLoadtestRunCommand(g *globalState) *cobra.Command {
 	o := &loadtestSettings{g: g}
 	out, repeat := "", 0
@@ -53,8 +49,8 @@ PATH, everything else from this binary.
 			if gate && len(targets) == 1 {
 				return usagef("--gate: needs --vs, with what the target must not do worse than")
 			}
-			if gate && repeat < gateRuns {
-				return usagef("--gate: needs --repeat %d or more: with %d it could never find the target worse", gateRuns, repeat)
+			if gate && repeat < reports.GateRuns {
+				return usagef("--gate: needs --repeat %d or more: with %d it could never find the target worse", reports.GateRuns, repeat)
 			}
 			plans, err := o.planned(s, targets)
 			if err != nil {

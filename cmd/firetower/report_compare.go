@@ -70,6 +70,9 @@ func newReportCompareCommand(g *globalState) *cobra.Command {
 				if errors.Is(err, reports.ErrUnlike) {
 					return withHint(&usageError{err}, "--force compares them all the same and says so.")
 				}
+				if errors.Is(err, reports.ErrNoRuns) {
+					return &usageError{err}
+				}
 				if err != nil {
 					return err
 				}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package simulator
 
 import "firetower/simulator/clock"

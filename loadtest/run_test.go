@@ -148,7 +148,7 @@ func TestRunOfEveryMode(t *testing.T) {
 			if p := r.Publisher; p.Refused == 0 || p.Planned != p.Sent+p.Refused+p.Dropped {
 				t.Errorf("publisher: %+v", p)
 			}
-			if n := strings.Count(r.Summary(""), "manager-restart at"); n != 1 {
+			if n := strings.Count(r.Summary(""), "fault      manager-restart of manager at"); n != 1 {
 				t.Errorf("the summary tells of the fault %d times", n)
 			}
 		}},

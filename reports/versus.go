@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -323,16 +322,9 @@ func WriteVersus(dir string, v *Versus) error {
 
 // ReadVersus loads a comparison of targets from its folder.
 func ReadVersus(dir string) (*Versus, error) {
-	data, err := os.ReadFile(filepath.Join(filepath.Clean(dir), VersusFile))
-	if err != nil {
-		return nil, fmt.Errorf("read comparison: %w", err)
-	}
 	v := &Versus{}
-	if err := json.Unmarshal(data, v); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", dir, ErrSchema, err)
-	}
-	if v.Schema != VersusSchema {
-		return nil, fmt.Errorf("%s: %w: schema is %q, this build reads %q", dir, ErrSchema, v.Schema, VersusSchema)
+	if err := readDocument(dir, VersusFile, VersusSchema, v, func() string { return v.Schema }); err != nil {
+		return nil, err
 	}
 	return v, nil
 }

@@ -24,6 +24,10 @@ type backlog struct {
 	// bytes and messages are of all entries; messages counts pushes alone.
 	bytes    int
 	messages int
+	// pong answers the latest ping that came meanwhile.
+	pong []byte
+	// writable has an entry when a polled connection's flusher should look again.
+	writable chan struct{}
 }
 
 func (b *backlog) len() int { return len(b.entries) - b.head }
@@ -34,6 +38,20 @@ func (b *backlog) append(e entry) {
 	if e.topic != nil {
 		b.messages++
 	}
+}
+
+// front appends to bufs the data of what goes out with one write: at least one entry, at
+// most flushEntries and, beyond the first, flushBytes.
+func (b *backlog) front(bufs [][]byte) [][]byte {
+	size := 0
+	for _, e := range b.entries[b.head:] {
+		if len(bufs) > 0 && (size+len(e.data) > flushBytes || len(bufs) == flushEntries) {
+			break
+		}
+		bufs = append(bufs, e.data)
+		size += len(e.data)
+	}
+	return bufs
 }
 
 // oldest is since when the first entry waits.

@@ -31,7 +31,7 @@ func newBucket(index int, m *TowerManager, o BucketOptions, joinBytes int) *Buck
 func (b *Bucket) add(t *FireTower) {
 	slot := t.id % heartbeatSlots
 	b.mu.Lock()
-	t.slotPos = len(b.slots[slot])
+	t.slotPos = int32(len(b.slots[slot]))
 	b.slots[slot] = append(b.slots[slot], t)
 	b.size++
 	b.mu.Unlock()

@@ -251,6 +251,9 @@ func (r *Registrar) Sync(ctx context.Context) error {
 
 // WritesManyAtOnce tells whether the flusher of a client's connection has a writev.
 func WritesManyAtOnce(t *FireTower) bool {
-	_, ok := t.out.(*net.TCPConn)
+	if t.stream == nil {
+		return t.fd >= 0
+	}
+	_, ok := t.stream.conn.(*net.TCPConn)
 	return ok
 }

@@ -36,7 +36,7 @@ type Gateway struct {
 	grpc          *grpc.ClientConn // nil when the gateway runs alone
 	poller        *poller          // nil where connections have goroutines
 	upgrader      websocket.Upgrader
-	pollUpgrader  websocket.Upgrader
+	readers       readers
 	requestLimits protocol.RequestLimits
 	readBuffers   readBuffers
 	connIDs       atomic.Uint64
@@ -109,8 +109,9 @@ func New(o Options) (*Gateway, error) {
 	case !errors.Is(err, errors.ErrUnsupported):
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	g.upgrader = g.newUpgrader(readBufferBytes)
-	g.pollUpgrader = g.newUpgrader(0) // takes pollHijacker's
+	g.upgrader = g.newUpgrader()
+	g.readers.gateway = g
+	g.readers.upgrader = &websocket.Upgrader{WriteBufferPool: new(sync.Pool), CheckOrigin: func(*http.Request) bool { return true }}
 	return g, nil
 }
 

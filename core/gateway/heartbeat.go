@@ -84,7 +84,7 @@ func (t *FireTower) timeOut() {
 	t.gateway.flushers.Add(1)
 	labelled("read-timeout", "", func() {
 		defer t.gateway.flushers.Done()
-		if h := t.handlers.readTimeout; h != nil && t.open() {
+		if h := t.on().readTimeout; h != nil && t.open() {
 			h(t)
 		}
 		t.shut(protocol.CloseReadTimeout, "no answer to pings", DisconnectDead)

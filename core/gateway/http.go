@@ -19,14 +19,14 @@ import (
 	"firetower/core/protocol"
 )
 
-// readBufferBytes is a connection's read buffer: enough for a request, since
+// readBufferBytes is a stream's read buffer: enough for a request, since
 // larger messages are read past it. Centrifugo and others take 1 to 4 KiB.
 const readBufferBytes = 256
 
-func (g *Gateway) newUpgrader(readBuffer int) websocket.Upgrader {
+func (g *Gateway) newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: g.opts.HandshakeTimeout,
-		ReadBufferSize:   readBuffer,
+		ReadBufferSize:   readBufferBytes,
 		WriteBufferSize:  1024,
 		WriteBufferPool:  new(sync.Pool),
 		Subprotocols:     []string{protocol.SubprotocolV1, protocol.SubprotocolV0},
@@ -77,18 +77,14 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not authenticated", http.StatusUnauthorized)
 		return
 	}
-	upgrader := &g.upgrader
-	if g.poller != nil {
-		upgrader, w = &g.pollUpgrader, pollHijacker{w}
-	}
-	ws, err := upgrader.Upgrade(w, r, nil)
+	ws, err := g.upgrader.Upgrade(w, r, nil)
 	if err != nil { // the upgrader has answered
 		g.metrics.refusedUpgrade.Add(1)
 		g.log.Debug("upgrade failed", "remote", r.RemoteAddr, "err", err)
 		return
 	}
 	taken = true
-	t, err := g.buildTower(ws, who)
+	t, err := g.buildUpgraded(ws, who)
 	if err != nil {
 		g.metrics.refusedUpgrade.Add(1)
 		return
@@ -105,6 +101,20 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	// Not Run: this goroutine has the HTTP server's stack and buffers, which the
 	// connection would hold on to for all its life.
 	t.start()
+}
+
+// buildUpgraded makes a FireTower of an upgraded connection: of its descriptor alone,
+// where that can be had and is watched, so that the net.Conn and all that the upgrade
+// needed are free.
+func (g *Gateway) buildUpgraded(ws *websocket.Conn, who Identity) (*FireTower, error) {
+	if g.poller == nil {
+		return g.buildTower(ws, who)
+	}
+	fd, err := takeDescriptor(ws.NetConn())
+	if err != nil { // TLS, or no descriptor is left for the moment that two are needed
+		return g.buildTower(ws, who)
+	}
+	return g.buildPolled(fd, ws.Subprotocol(), who)
 }
 
 func (g *Gateway) identify(r *http.Request) (Identity, error) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"sync"
@@ -11,14 +12,16 @@ import (
 )
 
 // poller tells when something has come from connections at rest, so that none of
-// them needs a goroutine. It is an epoll instance of its own (epoll(7)), edge
+// them needs a goroutine, and when there is room again for those that have a backlog. It
+// is an epoll instance of its own (epoll(7)), edge
 // triggered, and itself waited for through the Go runtime's poller.
 type poller struct {
 	file *os.File
 	raw  syscall.RawConn
 
-	mu     sync.RWMutex // guards the following
-	towers map[uint64]*FireTower
+	mu sync.RWMutex // guards the following
+	// towers is by descriptor.
+	towers []*FireTower
 }
 
 // newPoller opens the epoll instance.
@@ -37,39 +40,76 @@ func newPoller() (*poller, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	return &poller{file: file, raw: raw, towers: make(map[uint64]*FireTower)}, nil
+	return &poller{file: file, raw: raw}, nil
 }
 
-// add watches a connection; its events carry its id, so that one for a
-// connection that has ended finds nobody, though the descriptor be another's.
+// What is asked of epoll for every connection, and more for one with a backlog.
+const (
+	pollInput = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	pollRoom  = unix.EPOLLOUT
+)
+
+// pollEvent names a connection by its descriptor and the end of its id, so that an event
+// for one that has ended finds nobody, though the descriptor be another's.
+func pollEvent(t *FireTower, events uint32) unix.EpollEvent {
+	return unix.EpollEvent{Events: events, Fd: t.fd, Pad: int32(uint32(t.id))}
+}
+
+// add watches a connection.
 func (p *poller) add(t *FireTower) error {
-	p.mu.Lock()
-	p.towers[t.id] = t
-	p.mu.Unlock()
-	event := unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET,
-		Fd:     int32(uint32(t.id)), Pad: int32(uint32(t.id >> 32)),
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.state == stateClosed {
+	if t.fd < 0 {
 		return ErrClosed
 	}
-	var ctl error
-	err := p.raw.Control(func(epfd uintptr) {
-		ctl = unix.EpollCtl(int(epfd), unix.EPOLL_CTL_ADD, t.fd, &event)
-	})
-	if err == nil {
-		err = ctl
+	p.mu.Lock()
+	for int(t.fd) >= len(p.towers) {
+		p.towers = append(p.towers, nil)
 	}
-	return err
+	p.towers[t.fd] = t
+	p.mu.Unlock()
+	return p.control(unix.EPOLL_CTL_ADD, t, pollInput)
 }
 
-// remove forgets a connection; closing its descriptor has taken it out of the epoll instance.
-func (p *poller) remove(t *FireTower) {
+// watchRoom begins or ends to watch for room in a connection's socket; t.mu is held. It
+// reports whether it is watched now.
+func (p *poller) watchRoom(t *FireTower, watch bool) bool {
+	events := uint32(pollInput)
+	if watch {
+		events |= pollRoom
+	}
+	return p.control(unix.EPOLL_CTL_MOD, t, events) == nil && watch
+}
+
+// control changes what is watched of a connection; t.mu is held.
+func (p *poller) control(op int, t *FireTower, events uint32) error {
+	event := pollEvent(t, events)
+	var ctl error
+	err := p.raw.Control(func(epfd uintptr) { ctl = unix.EpollCtl(int(epfd), op, int(t.fd), &event) })
+	return cmp.Or(err, ctl)
+}
+
+// remove forgets a connection whose descriptor is about to be closed, which takes it out
+// of the epoll instance.
+func (p *poller) remove(fd int, t *FireTower) {
 	p.mu.Lock()
-	delete(p.towers, t.id)
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	if fd < len(p.towers) && p.towers[fd] == t {
+		p.towers[fd] = nil
+	}
+}
+
+func (p *poller) find(event *unix.EpollEvent) *FireTower {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if int(event.Fd) >= len(p.towers) {
+		return nil
+	}
+	t := p.towers[event.Fd]
+	if t == nil || uint32(t.id) != uint32(event.Pad) {
+		return nil
+	}
+	return t
 }
 
 // run wakes the connections that events are for, until close.
@@ -88,13 +128,16 @@ func (p *poller) run() {
 		if err != nil {
 			return
 		}
-		for i := range max(n, 0) {
-			id := uint64(uint32(events[i].Fd)) | uint64(uint32(events[i].Pad))<<32
-			p.mu.RLock()
-			t := p.towers[id]
-			p.mu.RUnlock()
-			if t != nil {
+		for i := range events[:max(n, 0)] {
+			t := p.find(&events[i])
+			if t == nil {
+				continue
+			}
+			if events[i].Events&^pollRoom != 0 {
 				t.wake()
+			}
+			if events[i].Events&^unix.EPOLLIN != 0 {
+				t.roomAgain()
 			}
 		}
 	}
@@ -121,10 +164,22 @@ func (t *FireTower) wake() {
 			}
 		case readBusy:
 			if atomic.CompareAndSwapInt32(&t.reading, readBusy, readAgain) {
+				if r := t.attached(); r != nil {
+					wake(r.ready)
+				}
 				return
 			}
 		default:
 			return
 		}
+	}
+}
+
+// roomAgain lets the flusher of a backlog go on.
+func (t *FireTower) roomAgain() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.backlog != nil {
+		wake(t.backlog.writable)
 	}
 }

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"errors"
+	"net"
+	"os"
 	"syscall"
 	"unsafe"
 
@@ -29,6 +32,78 @@ func rawSend(fd int, b []byte) (int, syscall.Errno) {
 		}
 	}
 }
+
+// rawWritev is rawSend for several buffers in a row (sendmsg(2)), at most flushEntries.
+func rawWritev(fd int, bufs [][]byte) (int, syscall.Errno) {
+	var room [flushEntries]unix.Iovec
+	iov := room[:0]
+	for _, b := range bufs {
+		v := unix.Iovec{Base: unsafe.SliceData(b)}
+		v.SetLen(len(b))
+		iov = append(iov, v)
+	}
+	msg := unix.Msghdr{Iov: unsafe.SliceData(iov)}
+	msg.SetIovlen(len(iov))
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, uintptr(fd),
+			uintptr(unsafe.Pointer(&msg)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
+		switch errno {
+		case 0:
+			return int(n), 0
+		case syscall.EINTR:
+			continue
+		default:
+			return 0, errno
+		}
+	}
+}
+
+// rawRecv makes one recv(2) that never waits, under the same terms as rawSend. 0 bytes
+// without an error are the end of what the client sends.
+func rawRecv(fd int, b []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), syscall.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case 0:
+			return int(n), 0
+		case syscall.EINTR:
+			continue
+		default:
+			return 0, errno
+		}
+	}
+}
+
+// takeDescriptor takes a connection's descriptor out of its net.Conn, which it closes:
+// the descriptor is a duplicate, under which the connection goes on (dup(2)). It is
+// non-blocking, as the net package's are.
+func takeDescriptor(conn net.Conn) (int, error) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return -1, errors.ErrUnsupported
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	var dup error
+	if err := raw.Control(func(f uintptr) { fd, dup = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return -1, err
+	}
+	if dup != nil {
+		return -1, os.NewSyscallError("dup", dup)
+	}
+	_ = conn.Close()
+	return fd, nil
+}
+
+// closeDescriptor closes a descriptor of the gateway's own.
+func closeDescriptor(fd int) { _ = unix.Close(fd) }
+
+// shutdownWrite ends the sending side of a connection.
+func shutdownWrite(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
 
 // limitUnsent bounds what the kernel takes for a connection beyond what it can
 // send (TCP_NOTSENT_LOWAT, tcp(7)). A socket that is none of TCP's has no such bound.

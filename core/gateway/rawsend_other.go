@@ -2,12 +2,19 @@
 
 package gateway
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+)
 
-// rawSend is never called: rawDescriptor finds no descriptor, so that every
+// The direct calls are never made here: rawDescriptor and takeDescriptor find none, so that every
 // write takes the flusher.
-func rawSend(int, []byte) (int, syscall.Errno) { return 0, syscall.EAGAIN }
 
-func rawDescriptor(any) int { return -1 }
-
-func limitUnsent(int, int) {}
+func rawSend(int, []byte) (int, syscall.Errno)     { return 0, syscall.EAGAIN }
+func rawWritev(int, [][]byte) (int, syscall.Errno) { return 0, syscall.EAGAIN }
+func rawRecv(int, []byte) (int, syscall.Errno)     { return 0, syscall.EBADF }
+func rawDescriptor(any) int                        { return -1 }
+func takeDescriptor(net.Conn) (int, error)         { return -1, syscall.ENOTSUP }
+func closeDescriptor(int)                          {}
+func shutdownWrite(int)                            {}
+func limitUnsent(int, int)                         {}

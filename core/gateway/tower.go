@@ -2,9 +2,10 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
+	"io"
 	"math"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,52 +33,66 @@ const (
 
 // FireTower is one client connection. It is never pooled or used again.
 //
+// At rest it is what stands here, a descriptor among it: what reads frames is lent to it
+// while some come (reader), and what only few connections ever need is behind a pointer.
+//
 // Its methods are safe for use by several goroutines, but for the Set...Handler
 // ones, which must come before Run.
 type FireTower struct {
 	mu sync.Mutex // guards the following
-	// fd is the descriptor for direct writes, -1 where there is none. It is
-	// closed only under mu, so it stays this connection's while mu is held.
-	fd      int
+	// fd is the descriptor for direct reads and writes, -1 where there is none. It is
+	// closed only after it was taken out of here under mu, so it stays this connection's
+	// while mu is held.
+	fd      int32
 	state   towerState
 	overdue bool
 	// farewell: the backlog is cut down to what must precede the close frame.
 	farewell bool
-	why      DisconnectReason
-	backlog  *backlog
-	closeBy  time.Time
-	linger   *time.Timer
-
-	// pong answers the latest ping that came while there was a backlog.
-	pong []byte
+	// ended: its offline handler has returned.
+	ended   bool
+	backlog *backlog
+	ending  *ending // nil while nobody ends the connection
+	reader  *reader // what reads its frames, while some come
+	gone    chan struct{}
 
 	gateway *Gateway
 	bucket  *Bucket
-	conn    net.Conn
-	// out is conn, or the TCP connection inside it, which writes many frames at once.
-	out     net.Conn
-	ws      *websocket.Conn
-	id      uint64
-	proto   subprotocol
-	slotPos int // its place in the Bucket's heartbeat slot; guarded by bucket.mu
+	// stream is how the connection is read, and written to by a flusher, where the gateway
+	// has not taken the descriptor out of it; nil where the poller watches the descriptor.
+	stream *stream
+	id     uint64
 	// lastSeen is when something came from the client, in the gateway's clock.
 	lastSeen atomic.Int64
 	// pinged is when the ping went out that is to be answered by now, 0 for none;
 	// the heartbeat's own.
 	pinged   int64
+	slotPos  int32 // its place in the Bucket's heartbeat slot; guarded by bucket.mu
+	reading  int32 // readIdle, readBusy or readAgain
 	timedOut atomic.Bool
 	running  atomic.Bool
-	poll     *pollConn // nil where a goroutine reads
-	reading  int32     // readIdle, readBusy or readAgain
-	gone     chan struct{}
+	proto    subprotocol
 
 	subMu sync.Mutex // guards the following; held while subscriptions change
-	subs  subscriptionSet
 	left  bool
+	subs  subscriptionSet
 
-	clientID string
+	clientID string // empty where it is made of the gateway's and the connection's
 	userID   string
-	handlers handlers
+	handlers *handlers // nil where the application set none
+}
+
+// ending is what is known of a connection that is about to end.
+type ending struct {
+	why     DisconnectReason
+	closeBy time.Time
+	linger  *time.Timer
+}
+
+// stream is a connection that the WebSocket library reads through a net.Conn of its own:
+// TLS, one that the application upgraded, and every one where there is no poller.
+type stream struct {
+	conn net.Conn
+	ws   *websocket.Conn
 }
 
 // BuildTower makes a FireTower of an upgraded connection and takes ownership of
@@ -102,54 +117,71 @@ func (g *Gateway) BuildTowerFor(ws *websocket.Conn, who Identity) (*FireTower, e
 	return g.buildTower(ws, who)
 }
 
-// buildTower makes a FireTower for which room is reserved.
+// buildTower makes a FireTower for which room is reserved, of a connection that keeps
+// its net.Conn.
 func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, error) {
 	conn := ws.NetConn()
-	t := &FireTower{
-		gateway:  g,
-		conn:     conn,
-		out:      conn,
-		ws:       ws,
-		id:       g.connIDs.Add(1),
-		fd:       rawDescriptor(conn),
-		gone:     make(chan struct{}),
-		clientID: who.ClientID,
-		userID:   who.UserID,
-	}
-	if c, ok := conn.(*pollConn); ok && g.poller != nil && t.fd >= 0 {
-		t.poll, t.out = c, c.Conn
-		c.sealed = true
-	}
-	if ws.Subprotocol() == protocol.SubprotocolV1 {
-		t.proto = v1
-	}
-	if t.clientID == "" {
-		t.clientID = fmt.Sprintf("%s-%d", g.opts.ClusterID, t.id)
-	}
-	if n := g.opts.Limits.SocketBytes; n > 0 && t.fd >= 0 {
-		limitUnsent(t.fd, n)
-	}
-	t.lastSeen.Store(g.clock.now())
+	t := g.newTower(ws.Subprotocol(), who)
+	t.stream = &stream{conn: conn, ws: ws}
+	t.fd = int32(rawDescriptor(conn))
 	ws.SetReadLimit(int64(g.opts.Limits.MaxFrameBytes))
 	ws.SetPingHandler(t.onPing)
 	ws.SetPongHandler(func(string) error { t.touch(); return nil })
 	ws.SetCloseHandler(t.onClose)
-	if err := g.towers.admit(t); err != nil {
+	if err := g.takeIn(t); err != nil {
 		_ = ws.WriteControl(websocket.CloseMessage,
 			websocket.FormatCloseMessage(protocol.CloseServiceRestart, "stopping"), time.Now().Add(g.opts.CloseTimeout))
 		_ = ws.Close()
-		g.towers.release()
 		return nil, err
 	}
-	g.metrics.connected.Add(1)
 	return t, nil
+}
+
+// buildPolled makes a FireTower for which room is reserved, of a descriptor that is the
+// gateway's own and does not block.
+func (g *Gateway) buildPolled(fd int, subprotocol string, who Identity) (*FireTower, error) {
+	t := g.newTower(subprotocol, who)
+	t.fd = int32(fd)
+	if err := g.takeIn(t); err != nil {
+		_, _ = rawSend(fd, closeFrame(protocol.CloseServiceRestart, "stopping"))
+		closeDescriptor(fd)
+		return nil, err
+	}
+	return t, nil
+}
+
+func (g *Gateway) newTower(subprotocol string, who Identity) *FireTower {
+	t := &FireTower{gateway: g, id: g.connIDs.Add(1), clientID: who.ClientID, userID: who.UserID}
+	if subprotocol == protocol.SubprotocolV1 {
+		t.proto = v1
+	}
+	return t
+}
+
+// takeIn lets a connection take the room that is reserved for it, or gives the room back.
+func (g *Gateway) takeIn(t *FireTower) error {
+	if n := g.opts.Limits.SocketBytes; n > 0 && t.fd >= 0 {
+		limitUnsent(int(t.fd), n)
+	}
+	t.lastSeen.Store(g.clock.now())
+	if err := g.towers.admit(t); err != nil {
+		g.towers.release()
+		return err
+	}
+	g.metrics.connected.Add(1)
+	return nil
 }
 
 // ID is unique among the connections of this gateway.
 func (t *FireTower) ID() uint64 { return t.id }
 
 // ClientID is the application's name of the client; not unique.
-func (t *FireTower) ClientID() string { return t.clientID }
+func (t *FireTower) ClientID() string {
+	if t.clientID == "" {
+		return t.gateway.opts.ClusterID + "-" + strconv.FormatUint(t.id, 10)
+	}
+	return t.clientID
+}
 
 // UserID is whom offline orders name; empty when nobody was told.
 func (t *FireTower) UserID() string { return t.userID }
@@ -158,12 +190,22 @@ func (t *FireTower) UserID() string { return t.userID }
 func (t *FireTower) Subprotocol() string { return t.proto.String() }
 
 // Done is closed when the connection has ended and its offline handler has returned.
-func (t *FireTower) Done() <-chan struct{} { return t.gone }
+func (t *FireTower) Done() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone == nil {
+		t.gone = make(chan struct{})
+		if t.ended {
+			close(t.gone)
+		}
+	}
+	return t.gone
+}
 
 // Run serves the connection until it ends. It is to be called once.
 func (t *FireTower) Run() {
 	if t.start() {
-		<-t.gone
+		<-t.Done()
 	}
 }
 
@@ -173,11 +215,11 @@ func (t *FireTower) start() bool {
 	if !t.running.CompareAndSwap(false, true) {
 		return false
 	}
-	t.gateway.log.Debug("connection opened", "conn", t.id, "client", t.clientID, "protocol", t.proto.String())
-	if h := t.handlers.connect; h != nil && !h() {
+	t.gateway.log.Debug("connection opened", "conn", t.id, "client", t.ClientID(), "protocol", t.proto.String())
+	if h := t.on().connect; h != nil && !h() {
 		t.shut(protocol.CloseForbidden, "refused", DisconnectHandler)
 	}
-	if t.poll == nil {
+	if t.stream != nil {
 		go func() { t.finish(t.readLoop()) }()
 	} else if err := t.gateway.poller.add(t); err != nil {
 		t.fail(err) // closes, which wakes the reader to its end
@@ -211,9 +253,10 @@ func (t *FireTower) shut(code int, reason string, why DisconnectReason) bool {
 		t.mu.Unlock()
 		return false
 	}
-	t.state, t.why = stateClosing, why
-	t.closeBy = time.Now().Add(t.gateway.opts.CloseTimeout)
-	t.linger = time.AfterFunc(t.gateway.opts.CloseTimeout, t.closeConn)
+	t.state = stateClosing
+	e := t.endLocked(why)
+	e.closeBy = time.Now().Add(t.gateway.opts.CloseTimeout)
+	e.linger = time.AfterFunc(t.gateway.opts.CloseTimeout, t.closeConn)
 	var err error
 	if b := t.backlog; b == nil {
 		err = t.sendLocked(frame)
@@ -222,7 +265,7 @@ func (t *FireTower) shut(code int, reason string, why DisconnectReason) bool {
 		// frame that has begun must end before the close frame can follow.
 		cutShort := why == DisconnectSlow || why == DisconnectDead
 		if cutShort && t.fd >= 0 && t.gateway.opts.Limits.SocketBytes > 0 {
-			limitUnsent(t.fd, math.MaxInt32) // so that the close frame gets into the socket
+			limitUnsent(int(t.fd), math.MaxInt32) // so that the close frame gets into the socket
 		}
 		if cutShort && b.inFlight == 0 {
 			t.farewell = true
@@ -230,11 +273,7 @@ func (t *FireTower) shut(code int, reason string, why DisconnectReason) bool {
 		}
 		b.append(entry{data: frame, since: t.gateway.clock.now()})
 		t.gateway.metrics.backlogBytes.Add(int64(len(frame)))
-		deadline := t.closeBy
-		if cutShort && b.inFlight > 0 {
-			deadline = time.Unix(1, 0) // interrupts the flusher, which then truncates
-		}
-		err = t.conn.SetWriteDeadline(deadline)
+		err = t.hastenLocked(b, cutShort)
 	}
 	t.mu.Unlock()
 	t.leaveAll()
@@ -242,6 +281,27 @@ func (t *FireTower) shut(code int, reason string, why DisconnectReason) bool {
 		t.closeConn()
 	}
 	return true
+}
+
+// endLocked notes why the connection ends, unless that is known already.
+func (t *FireTower) endLocked(why DisconnectReason) *ending {
+	if t.ending == nil {
+		t.ending = &ending{why: why}
+	}
+	return t.ending
+}
+
+// hastenLocked lets the flusher of a backlog know that the connection is to end.
+func (t *FireTower) hastenLocked(b *backlog, cutShort bool) error {
+	if t.stream == nil {
+		wake(b.writable)
+		return nil
+	}
+	deadline := t.ending.closeBy
+	if cutShort && b.inFlight > 0 {
+		deadline = time.Unix(1, 0) // interrupts the flusher, which then truncates
+	}
+	return t.stream.conn.SetWriteDeadline(deadline)
 }
 
 // closeConn closes the socket; it is the only place that does. The reader sees
@@ -252,20 +312,30 @@ func (t *FireTower) closeConn() {
 		t.mu.Unlock()
 		return
 	}
+	fd := int(t.fd)
 	t.state, t.fd = stateClosed, -1
-	linger := t.linger
+	var linger *time.Timer
+	if t.ending != nil {
+		linger = t.ending.linger
+	}
 	if b := t.backlog; b != nil {
 		t.gateway.metrics.drop(t.dropReasonLocked(), b.messages)
 		t.gateway.metrics.backlogBytes.Add(int64(-b.bytes))
 		t.gateway.metrics.backlogged.Add(-1)
 		t.backlog = nil
+		wake(b.writable)
 	}
 	t.mu.Unlock()
 	if linger != nil {
 		linger.Stop()
 	}
-	_ = t.conn.Close()
-	if t.poll != nil && t.running.Load() {
+	if t.stream != nil {
+		_ = t.stream.conn.Close()
+		return
+	}
+	t.gateway.poller.remove(fd, t)
+	closeDescriptor(fd)
+	if t.running.Load() {
 		t.wake() // nobody waits in a read; the one who finds it closed finishes
 	}
 }
@@ -273,10 +343,7 @@ func (t *FireTower) closeConn() {
 // finish is the end of the connection, run by its reader.
 func (t *FireTower) finish(err error) {
 	t.mu.Lock()
-	if t.why == "" {
-		t.why = disconnectReasonOf(err)
-	}
-	why := t.why
+	why := t.endLocked(disconnectReasonOf(err)).why
 	broken := t.state == stateOpen && (why == DisconnectProtocol || why == DisconnectTooBig)
 	t.mu.Unlock()
 	if broken {
@@ -284,23 +351,25 @@ func (t *FireTower) finish(err error) {
 		if why == DisconnectTooBig {
 			code = websocket.CloseMessageTooBig
 		}
-		// Where there is no pollConn the WebSocket library has sent its close frame already;
-		// a second one is for a client to ignore (RFC 6455 section 5.5.1).
+		// On a stream the WebSocket library has sent its close frame already; a second one
+		// is for a client to ignore (RFC 6455 section 5.5.1).
 		t.shut(code, err.Error(), why)
 		t.discard()
 	}
 	t.closeConn()
-	if t.poll != nil {
-		t.gateway.poller.remove(t)
-	}
 	t.leaveAll()
 	t.gateway.metrics.disconnect(why)
 	t.gateway.log.Debug("connection ended", "conn", t.id, "reason", string(why), "err", err)
-	if h := t.handlers.offline; h != nil {
+	if h := t.on().offline; h != nil {
 		h()
 	}
 	t.gateway.towers.forget(t)
-	close(t.gone)
+	t.mu.Lock()
+	t.ended = true
+	if t.gone != nil {
+		close(t.gone)
+	}
+	t.mu.Unlock()
 }
 
 // discardBytes bounds what is read from a client after it was told to go.
@@ -310,19 +379,43 @@ const discardBytes = 256 << 10
 // a socket with unread data resets the connection, and the reset would take the
 // close frame with it (RFC 1122 section 4.2.2.13).
 func (t *FireTower) discard() {
-	_ = t.conn.SetReadDeadline(time.Now().Add(t.gateway.opts.CloseTimeout))
-	if c, ok := t.conn.(interface{ CloseWrite() error }); ok && !t.flushing() {
-		_ = c.CloseWrite()
+	deadline := time.Now().Add(t.gateway.opts.CloseTimeout)
+	var src io.Reader
+	if t.stream != nil {
+		_ = t.stream.conn.SetReadDeadline(deadline)
+		if c, ok := t.stream.conn.(interface{ CloseWrite() error }); ok && !t.flushing() {
+			_ = c.CloseWrite()
+		}
+		src = t.stream.conn
+	} else {
+		r := t.attached()
+		if r == nil {
+			return
+		}
+		if !t.flushing() {
+			t.closeWrite()
+		}
+		r.waitUntil(deadline)
+		src = &r.wire
 	}
 	buf := t.gateway.readBuffers.get()
 	defer t.gateway.readBuffers.put(buf)
 	scratch := buf.bytes[:cap(buf.bytes)]
 	for n := 0; n < discardBytes; {
-		m, err := t.conn.Read(scratch)
+		m, err := src.Read(scratch)
 		n += m
 		if err != nil {
 			return
 		}
+	}
+}
+
+// closeWrite ends the sending side of a descriptor (shutdown(2)).
+func (t *FireTower) closeWrite() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.fd >= 0 {
+		shutdownWrite(int(t.fd))
 	}
 }
 

@@ -33,35 +33,54 @@ type handlers struct {
 	systemRemove    func(topic string)
 }
 
+// noHandlers are those of most connections.
+var noHandlers handlers
+
+// on returns the application's handlers, to call.
+func (t *FireTower) on() *handlers {
+	if t.handlers == nil {
+		return &noHandlers
+	}
+	return t.handlers
+}
+
+// set returns them to change.
+func (t *FireTower) set() *handlers {
+	if t.handlers == nil {
+		t.handlers = new(handlers)
+	}
+	return t.handlers
+}
+
 // SetOnConnectHandler sets what is called when the connection begins to run;
 // false closes it.
-func (t *FireTower) SetOnConnectHandler(f func() bool) { t.handlers.connect = f }
+func (t *FireTower) SetOnConnectHandler(f func() bool) { t.set().connect = f }
 
 // SetOnOfflineHandler sets what is called once when the connection has ended.
-func (t *FireTower) SetOnOfflineHandler(f func()) { t.handlers.offline = f }
+func (t *FireTower) SetOnOfflineHandler(f func()) { t.set().offline = f }
 
 // SetReadHandler sets what is called with each message that the client
 // publishes; false refuses it.
-func (t *FireTower) SetReadHandler(f func(*FireInfo) bool) { t.handlers.read = f }
+func (t *FireTower) SetReadHandler(f func(*FireInfo) bool) { t.set().read = f }
 
 // SetReadTimeoutHandler sets what is called when the client has sent nothing,
 // not even the answer to a ping, for two heartbeats; it is then disconnected.
-func (t *FireTower) SetReadTimeoutHandler(f func(*FireTower)) { t.handlers.readTimeout = f }
+func (t *FireTower) SetReadTimeoutHandler(f func(*FireTower)) { t.set().readTimeout = f }
 
 // SetBeforeSubscribeHandler sets what is called before the client subscribes to
 // topics; false refuses all of them.
 func (t *FireTower) SetBeforeSubscribeHandler(f func(FireLife, []string) bool) {
-	t.handlers.beforeSubscribe = f
+	t.set().beforeSubscribe = f
 }
 
 // SetSubscribeHandler sets what is called with the topics that the client now
 // subscribes to.
-func (t *FireTower) SetSubscribeHandler(f func(FireLife, []string)) { t.handlers.subscribe = f }
+func (t *FireTower) SetSubscribeHandler(f func(FireLife, []string)) { t.set().subscribe = f }
 
 // SetUnSubscribeHandler sets what is called with the topics that the client
 // itself has left.
-func (t *FireTower) SetUnSubscribeHandler(f func(FireLife, []string)) { t.handlers.unSubscribe = f }
+func (t *FireTower) SetUnSubscribeHandler(f func(FireLife, []string)) { t.set().unSubscribe = f }
 
 // SetOnSystemRemove sets what is called when an order of the manager or of the
 // application has removed the client from a topic.
-func (t *FireTower) SetOnSystemRemove(f func(topic string)) { t.handlers.systemRemove = f }
+func (t *FireTower) SetOnSystemRemove(f func(topic string)) { t.set().systemRemove = f }

@@ -54,21 +54,21 @@ func (b *readBuffer) readFrom(r io.Reader) error {
 	}
 }
 
-// readLoop reads the client's messages and serves them one after the other, so
+// readLoop reads a stream: the client's messages and serves them one after the other, so
 // that a client's requests keep their order. It returns when the connection ends.
 func (t *FireTower) readLoop() error {
 	for {
-		kind, r, err := t.ws.NextReader()
+		kind, r, err := t.stream.ws.NextReader()
 		if err != nil {
 			return err
 		}
-		if err := t.conn.SetReadDeadline(time.Now().Add(t.gateway.opts.FrameTimeout)); err != nil {
+		if err := t.stream.conn.SetReadDeadline(time.Now().Add(t.gateway.opts.FrameTimeout)); err != nil {
 			return err
 		}
 		if err := t.readMessage(kind, r); err != nil {
 			return err
 		}
-		if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
+		if err := t.stream.conn.SetReadDeadline(time.Time{}); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (t *FireTower) onPing(data string) error {
 	if t.backlog != nil {
 		// One pong for the latest of several pings is enough (RFC 6455 section
 		// 5.5.3), so that a client which reads slowly gets no queue of them.
-		t.pong = pong
+		t.backlog.pong = pong
 		return nil
 	}
 	return t.sendLocked(pong)

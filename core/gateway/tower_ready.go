@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"sync/atomic"
@@ -11,11 +12,20 @@ import (
 // so that a connection at rest has no goroutine. The poller starts it, never
 // twice at a time.
 func (t *FireTower) readReady() {
+	p := &t.gateway.readers
 	for {
-		err := t.serveReady()
+		r := t.attached()
+		if r == nil {
+			r = p.get(t)
+		}
+		err := t.serveReady(r)
 		if !errors.Is(err, errWouldBlock) {
 			t.finish(err)
+			p.put(r, false)
 			return
+		}
+		if r.br.Buffered() == 0 { // else it has a part of a frame
+			p.put(r, true)
 		}
 		if atomic.CompareAndSwapInt32(&t.reading, readBusy, readIdle) {
 			return
@@ -28,42 +38,31 @@ func (t *FireTower) readReady() {
 // errWouldBlock, or the connection ends. The WebSocket library reads messages,
 // but it would wait for one behind each control frame; so pings and pongs between
 // messages, which are most of what an idle client sends, are answered here.
-func (t *FireTower) serveReady() error {
-	br := t.poll.br
+func (t *FireTower) serveReady(r *reader) error {
 	for {
-		t.poll.try = true
-		h, err := t.peekHeader()
+		r.wire.try = true
+		h, err := peekHeader(r.br)
 		if err == nil && h.whole {
-			_, err = br.Peek(h.size)
+			_, err = r.br.Peek(h.size)
 		}
-		t.poll.try = false
+		r.wire.try = false
 		if err != nil {
 			return err
 		}
 		if h.pingPong {
-			if err := t.servePingPong(h); err != nil {
+			if err := t.servePingPong(r.br, h); err != nil {
 				return err
 			}
 			continue
 		}
 		// A message that is not all there yet gets a while to come; the goroutine waits for it.
-		bounded := !h.whole || !h.final
-		if bounded {
-			if err := t.conn.SetReadDeadline(time.Now().Add(t.gateway.opts.FrameTimeout)); err != nil {
-				return err
-			}
-		}
-		kind, r, err := t.ws.NextReader()
+		r.waitUntil(time.Now().Add(t.gateway.opts.FrameTimeout))
+		kind, body, err := r.ws.NextReader()
 		if err == nil {
-			err = t.readMessage(kind, r)
+			err = t.readMessage(kind, body)
 		}
 		if err != nil {
 			return err
-		}
-		if bounded {
-			if err := t.conn.SetReadDeadline(time.Time{}); err != nil {
-				return err
-			}
 		}
 	}
 }
@@ -73,21 +72,19 @@ type frameHeader struct {
 	size     int  // of the whole frame, where it fits the buffer
 	start    int  // where the payload begins
 	whole    bool // the frame fits the buffer, so that it can be waited for there
-	final    bool
 	pingPong bool // a correct ping or pong
 	op       byte
 }
 
 // peekHeader reads the header of the next frame (RFC 6455 section 5.2) and leaves it in
 // the buffer. What is wrong with a frame is for the WebSocket library to find.
-func (t *FireTower) peekHeader() (frameHeader, error) {
-	br := t.poll.br
+func peekHeader(br *bufio.Reader) (frameHeader, error) {
 	b, err := br.Peek(2)
 	if err != nil {
 		return frameHeader{}, err
 	}
 	const fin, rsv, masked = 0x80, 0x70, 0x80
-	h := frameHeader{final: b[0]&fin != 0, op: b[0] & 0xf, start: 2}
+	h := frameHeader{op: b[0] & 0xf, start: 2}
 	first, second := b[0], b[1]
 	if second&masked != 0 {
 		h.start += 4
@@ -105,13 +102,12 @@ func (t *FireTower) peekHeader() (frameHeader, error) {
 	}
 	h.size = h.start + n
 	h.whole = h.size <= br.Size()
-	h.pingPong = (h.op == opPing || h.op == opPong) && first&rsv == 0 && h.final && second&masked != 0 && n < 126 && n == int(second&0x7f)
+	h.pingPong = (h.op == opPing || h.op == opPong) && first&fin != 0 && first&rsv == 0 && second&masked != 0 && n < 126 && n == int(second&0x7f)
 	return h, nil
 }
 
 // servePingPong takes a ping or pong out of the buffer and answers it.
-func (t *FireTower) servePingPong(h frameHeader) error {
-	br := t.poll.br
+func (t *FireTower) servePingPong(br *bufio.Reader, h frameHeader) error {
 	b, err := br.Peek(h.size)
 	if err != nil {
 		return err

@@ -53,19 +53,19 @@ func (t *FireTower) reply(payload []byte) {
 }
 
 func (t *FireTower) life(req *protocol.Request) FireLife {
-	return FireLife{ID: req.ID, ClientID: t.clientID, UserID: t.userID}
+	return FireLife{ID: req.ID, ClientID: t.ClientID(), UserID: t.userID}
 }
 
 // serveSubscribe subscribes to the topics of a request and answers when the
 // manager knows them: what is published after the answer is delivered. The answer
 // names each topic; one that fails leaves the others subscribed.
 func (t *FireTower) serveSubscribe(req *protocol.Request) {
-	if h := t.handlers.beforeSubscribe; h != nil && !h(t.life(req), req.Topics) {
+	if h := t.on().beforeSubscribe; h != nil && !h(t.life(req), req.Topics) {
 		t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "subscribing was refused"}, req.ID)
 		return
 	}
 	results := t.subscribe(req.Topics)
-	if h := t.handlers.subscribe; h != nil {
+	if h := t.on().subscribe; h != nil {
 		if done := succeeded(results); len(done) > 0 {
 			h(t.life(req), done)
 		}
@@ -182,7 +182,7 @@ func (t *FireTower) serveUnsubscribe(req *protocol.Request) {
 			results[i] = protocol.TopicResult{Topic: name}
 		}
 	}
-	if h := t.handlers.unSubscribe; h != nil {
+	if h := t.on().unSubscribe; h != nil {
 		if done := succeeded(results); len(done) > 0 {
 			h(t.life(req), done)
 		}
@@ -197,7 +197,7 @@ func (t *FireTower) serveUnsubscribe(req *protocol.Request) {
 // servePublish sends a client's message on its way and answers when the gateway
 // has handed it on.
 func (t *FireTower) servePublish(req *protocol.Request) {
-	if h := t.handlers.read; h != nil {
+	if h := t.on().read; h != nil {
 		for _, name := range req.Topics {
 			if !h(&FireInfo{Context: t.life(req), Topic: name, Data: req.Data}) {
 				t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "publishing was refused"}, req.ID)
@@ -291,7 +291,7 @@ func (t *FireTower) removeBySystem(sub *subscription) {
 		t.reply(protocol.AppendReply(nil, string(protocol.UnsubscribeRequest), "",
 			[]protocol.TopicResult{{Topic: sub.topic.name}}))
 	}
-	if h := t.handlers.systemRemove; h != nil {
+	if h := t.on().systemRemove; h != nil {
 		h(sub.topic.name)
 	}
 }

@@ -27,7 +27,7 @@ func (t *FireTower) deliver(b batch) delivered {
 		return deliveredNowhere
 	}
 	if t.backlog == nil && t.fd >= 0 {
-		n, errno := rawSend(t.fd, b.joined)
+		n, errno := rawSend(int(t.fd), b.joined)
 		if n == len(b.joined) {
 			t.mu.Unlock()
 			return deliveredWhole
@@ -80,7 +80,12 @@ func (t *FireTower) enqueueLocked(e entry) {
 		t.backlog = &backlog{}
 		g.metrics.backlogged.Add(1)
 		g.flushers.Add(1)
-		go t.flush()
+		if t.stream != nil {
+			go t.flush()
+		} else {
+			t.backlog.writable = make(chan struct{}, 1)
+			go t.flushPolled(t.backlog)
+		}
 	}
 	if t.overdue && e.topic != nil && !e.begun {
 		g.metrics.drop(DropSlowDisconnect, 1)
@@ -143,7 +148,7 @@ func (t *FireTower) send(frame []byte) error {
 func (t *FireTower) sendLocked(frame []byte) error {
 	e := entry{data: frame, since: t.gateway.clock.now()}
 	if t.backlog == nil && t.fd >= 0 {
-		n, errno := rawSend(t.fd, frame)
+		n, errno := rawSend(int(t.fd), frame)
 		if n == len(frame) {
 			return nil
 		}
@@ -163,8 +168,8 @@ const (
 	flushEntries = 64
 )
 
-// flush writes the backlog until it is gone. While it runs nobody else writes to the
-// connection.
+// flush writes a stream's backlog until it is gone. While it runs nobody else writes to
+// the connection.
 func (t *FireTower) flush() {
 	defer t.gateway.flushers.Done()
 	var scratch [flushEntries][]byte
@@ -175,35 +180,20 @@ func (t *FireTower) flush() {
 			t.mu.Unlock()
 			return
 		}
-		if t.pong != nil && t.state == stateOpen {
-			b.insertNext(entry{data: t.pong, since: t.gateway.clock.now()})
-			t.gateway.metrics.backlogBytes.Add(int64(len(t.pong)))
-		}
-		t.pong = nil
-		if b.len() == 0 {
-			t.backlog = nil
-			t.gateway.metrics.backlogged.Add(-1)
+		if t.emptiedLocked(b) {
 			t.mu.Unlock()
 			return
 		}
-		bufs := net.Buffers(scratch[:0])
-		size := 0
-		for _, e := range b.entries[b.head:] {
-			if len(bufs) > 0 && (size+len(e.data) > flushBytes || len(bufs) == flushEntries) {
-				break
-			}
-			bufs = append(bufs, e.data)
-			size += len(e.data)
-		}
+		bufs := net.Buffers(b.front(scratch[:0]))
 		b.inFlight = len(bufs)
 		// The deadline is set under the lock, so that it cannot undo the one by
 		// which a closing interrupts this write.
-		err := t.conn.SetWriteDeadline(t.flushDeadlineLocked(b))
+		err := t.stream.conn.SetWriteDeadline(t.flushDeadlineLocked(b, time.Now()))
 		t.mu.Unlock()
 
 		var n int64
 		if err == nil {
-			n, err = bufs.WriteTo(t.out)
+			n, err = bufs.WriteTo(t.stream.conn)
 		}
 
 		if n > 0 {
@@ -215,12 +205,7 @@ func (t *FireTower) flush() {
 			return
 		}
 		b.inFlight = 0
-		now := t.gateway.clock.now()
-		done := b.advance(int(n), func(since int64) { t.gateway.metrics.backlogWait.Observe(now-since, 1) })
-		t.gateway.metrics.backlogBytes.Add(-n)
-		t.gateway.metrics.deliveries.Add(int64(done))
-		t.gateway.metrics.deliveredBytes.Add(n)
-		t.gateway.metrics.writes.Add(1)
+		t.flushedLocked(b, int(n))
 		again := err == nil || n > 0 && t.state == stateOpen && errors.Is(err, os.ErrDeadlineExceeded) &&
 			t.gateway.opts.SlowPolicy != SlowDisconnect
 		interrupted := err != nil && t.state == stateClosing && !t.farewell
@@ -244,18 +229,46 @@ func (t *FireTower) flush() {
 	}
 }
 
-// flushDeadlineLocked is until when a write may take: with the disconnect
+// emptiedLocked puts a pong that is due in front, and ends a backlog in which nothing is
+// left.
+func (t *FireTower) emptiedLocked(b *backlog) bool {
+	if b.pong != nil && t.state == stateOpen {
+		b.insertNext(entry{data: b.pong, since: t.gateway.clock.now()})
+		t.gateway.metrics.backlogBytes.Add(int64(len(b.pong)))
+	}
+	b.pong = nil
+	if b.len() > 0 {
+		return false
+	}
+	t.backlog = nil
+	t.gateway.metrics.backlogged.Add(-1)
+	return true
+}
+
+// flushedLocked accounts for n bytes of the backlog that were written.
+func (t *FireTower) flushedLocked(b *backlog, n int) {
+	m := t.gateway.metrics
+	now := t.gateway.clock.now()
+	done := b.advance(n, func(since int64) { m.backlogWait.Observe(now-since, 1) })
+	m.backlogBytes.Add(int64(-n))
+	m.deliveries.Add(int64(done))
+	m.deliveredBytes.Add(int64(n))
+	m.writes.Add(1)
+}
+
+// flushDeadlineLocked is until when a flusher may go on: with the disconnect
 // policy until the oldest message is too old; with the others, which tolerate
-// slowness, as long as some bytes go out; a closing connection has its own.
-func (t *FireTower) flushDeadlineLocked(b *backlog) time.Time {
-	c := &t.gateway.clock
+// slowness, as long as some bytes go out, which they did at progress; a closing
+// connection has its own.
+func (t *FireTower) flushDeadlineLocked(b *backlog, progress time.Time) time.Time {
+	g := t.gateway
 	switch {
 	case t.state == stateClosing:
-		return t.closeBy
-	case t.gateway.opts.SlowPolicy == SlowDisconnect:
-		return c.time(b.oldest() + int64(t.gateway.opts.Limits.PendingAge))
+		return t.ending.closeBy
+	case g.opts.SlowPolicy == SlowDisconnect:
+		return g.clock.time(b.oldest() + int64(g.opts.Limits.PendingAge))
 	default:
-		return time.Now().Add(t.gateway.opts.Limits.PendingAge)
+		return progress.Add(g.opts.Limits.PendingAge)
 	}
 }
 
@@ -268,7 +281,7 @@ func (t *FireTower) truncateLocked() int {
 }
 
 func (t *FireTower) dropReasonLocked() DropReason {
-	if t.why == DisconnectSlow {
+	if t.ending != nil && t.ending.why == DisconnectSlow {
 		return DropSlowDisconnect
 	}
 	return DropClosed
@@ -283,7 +296,8 @@ func (t *FireTower) dropSlow() bool {
 func (t *FireTower) fail(err error) {
 	t.mu.Lock()
 	if t.state == stateOpen {
-		t.state, t.why = stateClosing, DisconnectWrite
+		t.state = stateClosing
+		t.endLocked(DisconnectWrite)
 	}
 	t.mu.Unlock()
 	t.gateway.log.Debug("connection failed", "conn", t.id, "err", err)

@@ -53,6 +53,23 @@ func checkOrigins(v any) error {
 	return nil
 }
 
+// checkTopicBeginnings accepts what topics can begin with.
+func checkTopicBeginnings(v any) error {
+	list, ok := v.([]string)
+	if !ok {
+		return errors.New("is not a list")
+	}
+	for _, s := range list {
+		if s == "" {
+			return errors.New("an empty beginning is every topic's: leave the list empty for all")
+		}
+		if err := checkName(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkName accepts what may stand in a field of a FireHeader packet.
 func checkName(v any) error {
 	s, ok := v.(string)

@@ -37,9 +37,12 @@ type Gateway struct {
 
 // Bucket shapes the fan-out.
 type Bucket struct {
-	Num, CentralChanCount, CentralBytes, BuffChanCount, ConsumerNum int
-	// JoinBytes bounds one joined write.
-	JoinBytes int
+	Num, CentralChanCount, CentralBytes, BuffChanCount, ConsumerNum, InlineSubscribers int
+	// JoinBytes and JoinMessages bound one joined write.
+	JoinBytes, JoinMessages int
+	// FlushInterval is how long messages of FlushTopics are collected.
+	FlushInterval time.Duration
+	FlushTopics   []string
 }
 
 // Listener is how clients come in.
@@ -137,8 +140,8 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "Where the manager serves gRPC.",
 		},
 		{
-			path: "bucket.Num", kind: KindInt, def: "4", to: &c.Bucket.Num, lo: 1, hi: 1024, wellKnown: true,
-			doc: "How many Buckets share the connections. Each writes to its own on its own.",
+			path: "bucket.Num", kind: KindInt, def: "0", to: &c.Bucket.Num, lo: 0, hi: 1024, wellKnown: true,
+			doc: "How many Buckets share the connections. Each writes to its own on its own. 0 is one for each processor.",
 		},
 		{
 			path: "bucket.CentralChanCount", kind: KindInt, def: "100000", to: &c.Bucket.CentralChanCount, lo: 1, hi: 1 << 24, wellKnown: true,
@@ -153,12 +156,31 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "How many messages may wait for one consumer of a Bucket. What comes on top waits centrally.",
 		},
 		{
-			path: "bucket.ConsumerNum", kind: KindInt, def: "32", to: &c.Bucket.ConsumerNum, lo: 1, hi: 1024, wellKnown: true,
-			doc: "How many consumers a Bucket has. A topic always goes to the same one, so that its order is kept.",
+			path: "bucket.ConsumerNum", kind: KindInt, def: "0", to: &c.Bucket.ConsumerNum, lo: 0, hi: 1024, wellKnown: true,
+			doc: "How many consumers a Bucket has. A topic always goes to the same one, so that its order is kept. 0 is as many " +
+				"as do without tuning, which is 32.",
+		},
+		{
+			path: "bucket.inlineSubscribers", kind: KindInt, def: "32", to: &c.Bucket.InlineSubscribers, lo: 0, hi: 1 << 20,
+			doc: "Up to how many subscribers of a topic the reader of the manager's link writes to by itself, while it keeps up, " +
+				"in place of waking consumers. 0 leaves all to consumers.",
 		},
 		{
 			path: "bucket.joinBytes", kind: KindSize, def: "64KiB", to: &c.Bucket.JoinBytes, lo: 1, hi: 64 * mib,
 			doc: "How much of consecutive messages of a topic goes to a client in one write.",
+		},
+		{
+			path: "bucket.joinMessages", kind: KindInt, def: "1024", to: &c.Bucket.JoinMessages, lo: 1, hi: 1 << 20,
+			doc: "The same bound in messages.",
+		},
+		{
+			path: "bucket.flushInterval", kind: KindDuration, def: "0s", to: &c.Bucket.FlushInterval, lo: 0, hi: 10 * sec,
+			doc: "How long the messages of a topic are collected, from the first of them, to go to each client in one write: less CPU " +
+				"where a topic has several in that time, for a delay of up to so long. 0 collects nothing.",
+		},
+		{
+			path: "bucket.flushTopics", kind: KindList, def: "", to: &c.Bucket.FlushTopics, check: checkTopicBeginnings,
+			doc: `The beginnings of the topics that flushInterval is for, such as "dashboard/". Without any it is for all.`,
 		},
 		{
 			path: "gateway.listen", kind: KindListen, def: "127.0.0.1:9999", to: &c.Gateway.Listen, flag: "listen",

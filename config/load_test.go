@@ -14,7 +14,7 @@ func TestDefaultsNeedNoSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Bucket != (config.Bucket{Num: 4, CentralChanCount: 100000, CentralBytes: 256 << 20, BuffChanCount: 1000, ConsumerNum: 32, JoinBytes: 64 << 10}) {
+	if !reflect.DeepEqual(g.Bucket, config.Bucket{CentralChanCount: 100000, CentralBytes: 256 << 20, BuffChanCount: 1000, InlineSubscribers: 32, JoinBytes: 64 << 10, JoinMessages: 1024, FlushTopics: []string{}}) {
 		t.Errorf("bucket: %+v", g.Bucket)
 	}
 	if got := g.Gateway.Listen.String(); got != "127.0.0.1:9999" {
@@ -82,7 +82,10 @@ port = 7666
 			}
 			if g.ChanLens != 500 || g.Heartbeat != 10*time.Minute || g.TopicServiceAddr.String() != "0.0.0.0:6666" ||
 				g.GRPCAddress.String() != "localhost:6667" ||
-				g.Bucket != (config.Bucket{Num: 8, CentralChanCount: 50000, CentralBytes: 256 << 20, BuffChanCount: 2000, ConsumerNum: 1, JoinBytes: 64 << 10}) {
+				!reflect.DeepEqual(g.Bucket, config.Bucket{
+					Num: 8, CentralChanCount: 50000, CentralBytes: 256 << 20, BuffChanCount: 2000, ConsumerNum: 1,
+					InlineSubscribers: 32, JoinBytes: 64 << 10, JoinMessages: 1024, FlushTopics: []string{},
+				}) {
 				t.Errorf("gateway: %+v", g)
 			}
 			m, err := config.LoadManager(sources("", v.rewrite(manager), nil))

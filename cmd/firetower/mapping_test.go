@@ -58,7 +58,7 @@ func TestDefaultsAgree(t *testing.T) {
 	wantGateway.Version = readBuildInfo().short()
 	// The package alone listens nowhere and has no manager.
 	wantGateway.Listen, wantGateway.ManagerLink, wantGateway.ManagerGRPC = "127.0.0.1:9999", "127.0.0.1:6666", "127.0.0.1:6667"
-	wantGateway.AllowedOrigins = []string{}
+	wantGateway.AllowedOrigins, wantGateway.FlushTopics = []string{}, []string{}
 	if !reflect.DeepEqual(o, wantGateway) {
 		t.Errorf("gateway: %+v\nwant %+v", o, wantGateway)
 	}

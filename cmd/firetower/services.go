@@ -116,6 +116,7 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.Bucket = gateway.BucketOptions{
 		Num: c.Bucket.Num, CentralChanCount: c.Bucket.CentralChanCount, CentralBytes: c.Bucket.CentralBytes,
 		BuffChanCount: c.Bucket.BuffChanCount, ConsumerNum: c.Bucket.ConsumerNum,
+		InlineSubscribers: c.Bucket.InlineSubscribers,
 	}
 	o.Limits = gateway.Limits{
 		MaxFrameBytes: c.Limits.MaxFrameBytes, MaxTopicsPerConn: c.Limits.MaxTopicsPerConn,
@@ -131,7 +132,8 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.CloseTimeout = c.Gateway.CloseTimeout
 	o.DrainTimeout = c.Drain.Timeout
 	o.RetryWindow = c.Drain.RetryWindow
-	o.JoinBytes = c.Bucket.JoinBytes
+	o.JoinBytes, o.JoinMessages = c.Bucket.JoinBytes, c.Bucket.JoinMessages
+	o.FlushInterval, o.FlushTopics = c.Bucket.FlushInterval, c.Bucket.FlushTopics
 	o.PprofEnabled = c.HTTP.Pprof
 	o.Version = readBuildInfo().short()
 	return o

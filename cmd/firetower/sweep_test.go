@@ -53,7 +53,7 @@ func TestSweepDryRunTellsPlanAndTime(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	for _, want := range []string{
-		"sweep of 1k-group: 12 cells, grid", "gateway.bucket.Num", "1 2 4  (default 4)", "connections", "changes the load", "about ", "calibration 0s",
+		"sweep of 1k-group: 14 cells, grid", "gateway.bucket.Num", "1 2 4  (default 0)", "connections", "changes the load", "about ", "calibration 0s",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("lacks %q:\n%s", want, stdout)
@@ -72,7 +72,7 @@ func TestSweepRunsAndReports(t *testing.T) {
 	if code := p.run(t); code != exitOK && code != exitInvalidRun {
 		t.Fatalf("exit code %d: %s%s", code, p.stdout, p.stderr)
 	}
-	for _, want := range []string{"run 1 of 3: Num=4, the default; about", "by plan left", "run 2 of 3: Num=1;"} {
+	for _, want := range []string{"run 1 of 3: Num=0, the default; about", "by plan left", "run 2 of 3: Num=1;"} {
 		if !strings.Contains(p.stderr.String(), want) {
 			t.Errorf("told nothing of %q:\n%s", want, p.stderr)
 		}

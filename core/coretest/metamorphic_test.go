@@ -32,23 +32,28 @@ const (
 // shape is one way to set up the same service.
 type shape struct {
 	num, buffChan, consumers, central, join, gateways int
+	// inline is up to how many subscribers the link's reader writes to.
+	inline int
+	// flush is for how long messages are collected.
+	flush time.Duration
 }
 
 func (s shape) String() string {
-	return fmt.Sprintf("Num %d, BuffChanCount %d, ConsumerNum %d, CentralChanCount %d, JoinBytes %d, %d gateways",
-		s.num, s.buffChan, s.consumers, s.central, s.join, s.gateways)
+	return fmt.Sprintf("Num %d, BuffChanCount %d, ConsumerNum %d, CentralChanCount %d, JoinBytes %d, %d gateways, InlineSubscribers %d, FlushInterval %v",
+		s.num, s.buffChan, s.consumers, s.central, s.join, s.gateways, s.inline, s.flush)
 }
 
 // shapes are the corners, and some between.
 var shapes = []shape{
-	{1, 1000, 1, 100000, 64 << 10, 1},
-	{1, 1, 1, 1, 1, 1},
-	{4, 1000, 32, 100000, 64 << 10, 1},
-	{8, 1, 8, 16, 64 << 10, 1},
-	{2, 2, 3, 8, 200, 2},
-	{3, 64, 1, 1000, 64 << 10, 3},
-	{7, 16, 5, 4, 1, 3},
-	{1, 1000, 32, 100000, 64 << 10, 4},
+	{1, 1000, 1, 100000, 64 << 10, 1, 0, 0},
+	{1, 1, 1, 1, 1, 1, 0, 0},
+	{4, 1000, 32, 100000, 64 << 10, 1, 32, 0},
+	{8, 1, 8, 16, 64 << 10, 1, 1, 0},
+	{2, 2, 3, 8, 200, 2, 0, time.Millisecond},
+	{3, 64, 1, 1000, 64 << 10, 3, 2, 0},
+	{7, 16, 5, 4, 1, 3, 0, 0},
+	{1, 1000, 32, 100000, 64 << 10, 4, 32, 3 * time.Millisecond},
+	{2, 1, 1, 1, 1, 2, 32, 0},
 }
 
 // TestMetamorphicShapesDeliverTheSame: the same operations under many settings of the gateways and
@@ -116,7 +121,7 @@ func newWorld(t *testing.T, s shape) *world {
 		Gateway: func(_ int, o *gateway.Options) {
 			o.Bucket.Num, o.Bucket.BuffChanCount = s.num, s.buffChan
 			o.Bucket.ConsumerNum, o.Bucket.CentralChanCount = s.consumers, s.central
-			o.JoinBytes = s.join
+			o.JoinBytes, o.Bucket.InlineSubscribers, o.FlushInterval = s.join, s.inline, s.flush
 			// A case waits for its clients, so none is slow; a bound that is hit would hide an error.
 			o.ChanLens, o.Limits.PendingBytes = 1<<20, 64<<20
 		},

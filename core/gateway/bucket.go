@@ -17,12 +17,10 @@ type Bucket struct {
 	size  int
 }
 
-func newBucket(index int, m *TowerManager, o BucketOptions, joinBytes int) *Bucket {
-	b := &Bucket{index: index, lanes: make([]*lane, o.ConsumerNum)}
+func newBucket(index int, m *TowerManager) *Bucket {
+	b := &Bucket{index: index, lanes: make([]*lane, m.gateway.opts.Bucket.ConsumerNum)}
 	for i := range b.lanes {
-		l := &lane{central: &m.central, metrics: m.metrics, clock: &m.gateway.clock, stages: new(laneStages), take: o.BuffChanCount, joinBytes: joinBytes}
-		l.filled.L = &l.mu
-		b.lanes[i] = l
+		b.lanes[i] = newLane(m)
 	}
 	return b
 }
@@ -71,44 +69,99 @@ type item struct {
 // queue of items. The first take of them are the buffChan proper, which the
 // consumer empties at once; what lies behind waits centrally, counted against
 // CentralChanCount, so that one full lane delays no other.
+//
+// Whoever holds the lane writes: its consumer, from when it has taken something until it
+// asks for more, or, while nothing waits, a dispatcher that has borrowed it.
 type lane struct {
-	central   *centralChan
-	metrics   *metrics
-	clock     *clock
-	stages    *laneStages
-	take      int
-	joinBytes int
-	depth     atomic.Int64 // items queued, for the metrics
+	central *centralChan
+	metrics *metrics
+	stages  *laneStages
+	take    int
+	depth   atomic.Int64 // items queued, for the metrics
+	writer  batchWriter  // the holder's
 
 	mu     sync.Mutex // guards the following
 	filled sync.Cond
 	items  []item
 	head   int
+	held   bool
 	closed bool
 }
 
-func (l *lane) push(it item) {
+func newLane(m *TowerManager) *lane {
+	o := &m.gateway.opts
+	l := &lane{central: &m.central, metrics: m.metrics, stages: new(laneStages), take: o.Bucket.BuffChanCount}
+	l.writer = batchWriter{
+		joinBytes: o.JoinBytes, joinMessages: o.JoinMessages,
+		metrics: m.metrics, clock: &m.gateway.clock, stages: l.stages,
+	}
+	l.filled.L = &l.mu
+	return l
+}
+
+// push queues consecutive messages of a topic for its subscribers in the lane's Bucket.
+func (l *lane) push(list *subscriberList, pushes []*push) {
 	l.mu.Lock()
-	l.items = append(l.items, it)
-	wake := len(l.items)-l.head == 1
+	wake := l.head == len(l.items) && !l.held
+	for _, p := range pushes {
+		l.items = append(l.items, item{push: p, list: list})
+	}
 	l.mu.Unlock()
-	l.depth.Add(1)
+	l.depth.Add(int64(len(pushes)))
 	if wake {
 		l.filled.Signal()
 	}
 }
 
-// next waits for items and moves at most take of them into batch. It returns an
-// empty batch once the lane is closed and empty.
+// borrow gives the lane to a dispatcher that would write by itself: only when nothing
+// waits and nobody writes, so that what it writes is in its order.
+func (l *lane) borrow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held || l.closed || l.head < len(l.items) {
+		return false
+	}
+	l.held = true
+	return true
+}
+
+// giveBack ends a borrow.
+func (l *lane) giveBack() {
+	l.mu.Lock()
+	l.held = false
+	wake := l.head < len(l.items) || l.closed
+	l.mu.Unlock()
+	if wake {
+		l.filled.Signal()
+	}
+}
+
+// write lets a dispatcher that has borrowed the lane write messages of a topic, of so many
+// bytes in all. The dispatcher has counted them against CentralChanCount.
+func (l *lane) write(list *subscriberList, pushes []*push, size int) {
+	l.writer.now = l.writer.clock.now()
+	list.pending = append(list.pending, pushes...)
+	l.writer.deliver(list)
+	list.clearPending()
+	l.central.release(len(pushes), size)
+}
+
+// next gives the lane back, waits for items and moves at most take of them into batch,
+// which is what the last call returned. It returns an empty batch once the lane is closed
+// and empty; otherwise the caller holds the lane.
 func (l *lane) next(batch []item) []item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.head == len(l.items) {
-		if l.closed {
+	if len(batch) > 0 { // it holds the lane since it took these
+		l.held = false
+	}
+	for l.held || l.head == len(l.items) {
+		if l.closed && !l.held {
 			return batch[:0]
 		}
 		l.filled.Wait()
 	}
+	l.held = true
 	n := min(len(l.items)-l.head, l.take)
 	batch = append(batch[:0], l.items[l.head:l.head+n]...)
 	clear(l.items[l.head : l.head+n])
@@ -143,17 +196,15 @@ func (l *lane) close() {
 // each topic's messages to the subscribers of the Bucket.
 func (l *lane) run() {
 	var (
-		batch  []item
-		lists  []*subscriberList
-		writer = batchWriter{joinBytes: l.joinBytes, metrics: l.metrics, clock: l.clock, stages: l.stages}
+		batch []item
+		lists []*subscriberList
 	)
 	for {
-		batch = l.next(batch)
-		if len(batch) == 0 {
+		if batch = l.next(batch); len(batch) == 0 {
 			return
 		}
 		size := 0
-		writer.now = l.clock.now()
+		l.writer.now = l.writer.clock.now()
 		for _, it := range batch {
 			size += len(it.push.data)
 			if len(it.list.pending) == 0 {
@@ -162,20 +213,25 @@ func (l *lane) run() {
 			it.list.pending = append(it.list.pending, it.push)
 		}
 		for i, list := range lists {
-			writer.deliver(list)
-			clear(list.pending)
-			list.pending = list.pending[:0]
-			if cap(list.pending) > maxIdlePending {
-				list.pending = nil
-			}
+			l.writer.deliver(list)
+			list.clearPending()
 			lists[i] = nil
 		}
 		lists = lists[:0]
 		l.central.release(len(batch), size)
 		clear(batch)
 		if cap(batch) > maxIdleItems {
-			batch = nil
+			batch = make([]item, 1) // its length tells next that the lane is held
 		}
+	}
+}
+
+// clearPending forgets the messages that were written.
+func (l *subscriberList) clearPending() {
+	clear(l.pending)
+	l.pending = l.pending[:0]
+	if cap(l.pending) > maxIdlePending {
+		l.pending = nil
 	}
 }
 
@@ -194,13 +250,15 @@ type batch struct {
 
 // batchWriter writes batches to many connections from one goroutine.
 type batchWriter struct {
-	joinBytes int
-	metrics   *metrics
-	clock     *clock
-	stages    *laneStages
-	buf       []byte
-	frames    [][]byte
-	streak    int
+	// joinBytes and joinMessages bound a batch.
+	joinBytes    int
+	joinMessages int
+	metrics      *metrics
+	clock        *clock
+	stages       *laneStages
+	buf          []byte
+	frames       [][]byte
+	streak       int
 	// now is when the clock was last read: the end of one topic's writes is the
 	// beginning of the next one's.
 	now int64
@@ -233,12 +291,12 @@ func (w *batchWriter) deliver(list *subscriberList) {
 	}
 }
 
-// join builds the batch of as many pushes as fit joinBytes, at least one.
+// join builds the batch of as many pushes as fit joinBytes and joinMessages, at least one.
 func (w *batchWriter) join(t *topic, pushes []*push, proto subprotocol) (batch, []*push) {
 	w.frames = append(w.frames[:0], pushes[0].frame(proto))
 	size := len(w.frames[0])
 	n := 1
-	for ; n < len(pushes); n++ {
+	for ; n < min(len(pushes), w.joinMessages); n++ {
 		f := pushes[n].frame(proto)
 		if size+len(f) > w.joinBytes {
 			break

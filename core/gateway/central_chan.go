@@ -27,9 +27,24 @@ func (c *centralChan) init(capacity, maxBytes int) {
 func (c *centralChan) admit(n, bytes int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closed && c.used > 0 && (c.used+n > c.capacity || c.bytes+bytes > c.maxBytes) {
+	for !c.closed && !c.fitsLocked(n, bytes) {
 		c.freed.Wait()
 	}
+	return c.takeLocked(n, bytes)
+}
+
+// tryAdmit is admit without waiting: it reports false when there is no room now, too.
+func (c *centralChan) tryAdmit(n, bytes int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fitsLocked(n, bytes) && c.takeLocked(n, bytes)
+}
+
+func (c *centralChan) fitsLocked(n, bytes int) bool {
+	return c.used == 0 || (c.used+n <= c.capacity && c.bytes+bytes <= c.maxBytes)
+}
+
+func (c *centralChan) takeLocked(n, bytes int) bool {
 	if c.closed {
 		return false
 	}

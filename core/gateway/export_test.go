@@ -30,7 +30,7 @@ type TopicIndex struct {
 
 // NewTopicIndex makes an index for n connections over buckets.
 func NewTopicIndex(n, buckets int) *TopicIndex {
-	x := &TopicIndex{x: newTopicIndex(buckets, 3)}
+	x := &TopicIndex{x: newTopicIndex(buckets, 3, func(string) bool { return false })}
 	for i := range n {
 		x.towers = append(x.towers, &FireTower{id: uint64(i), proto: subprotocol(i % 2), bucket: &Bucket{index: i % buckets}})
 	}
@@ -126,17 +126,20 @@ func (b *Backlog) Frames() (frames []string, bytes, messages int) {
 }
 
 // Lane is one consumer's queue.
-type Lane struct{ l *lane }
+type Lane struct {
+	l     *lane
+	batch []item
+}
 
 // NewLane makes a queue that hands out at most take items at once.
 func NewLane(take int) *Lane {
 	l := &lane{take: take}
 	l.filled.L = &l.mu
-	return &Lane{l}
+	return &Lane{l: l}
 }
 
 // Push and Next go through the queue with a topic as the payload.
-func (l *Lane) Push(topic string) { l.l.push(item{push: &push{topic: topic}}) }
+func (l *Lane) Push(topic string) { l.l.push(nil, []*push{{topic: topic}}) }
 
 // Close ends the queue.
 func (l *Lane) Close() { l.l.close() }
@@ -144,7 +147,8 @@ func (l *Lane) Close() { l.l.close() }
 // Next returns what a consumer takes at once.
 func (l *Lane) Next() []string {
 	var topics []string
-	for _, it := range l.l.next(nil) {
+	l.batch = l.l.next(l.batch)
+	for _, it := range l.batch {
 		topics = append(topics, it.push.topic)
 	}
 	return topics
@@ -158,7 +162,7 @@ type FanOut struct {
 }
 
 func newTestWriter(g *Gateway) batchWriter {
-	return batchWriter{joinBytes: g.opts.JoinBytes, metrics: g.metrics, clock: &g.clock, stages: new(laneStages)}
+	return batchWriter{joinBytes: g.opts.JoinBytes, joinMessages: g.opts.JoinMessages, metrics: g.metrics, clock: &g.clock, stages: new(laneStages)}
 }
 
 // NewFanOut prepares delivering messages of data to the subscribers of a topic
@@ -256,4 +260,22 @@ func WritesManyAtOnce(t *FireTower) bool {
 	}
 	_, ok := t.stream.conn.(*net.TCPConn)
 	return ok
+}
+
+// BorrowLanes borrows every lane, as a dispatcher does that writes, until the returned
+// function is called.
+func BorrowLanes(g *Gateway) (giveBack func()) {
+	var lanes []*lane
+	for _, b := range g.towers.buckets {
+		for _, l := range b.lanes {
+			if l.borrow() {
+				lanes = append(lanes, l)
+			}
+		}
+	}
+	return func() {
+		for _, l := range lanes {
+			l.giveBack()
+		}
+	}
 }

@@ -62,7 +62,8 @@ func New(o Options) (*Gateway, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("gateway: options: %w", err)
 	}
-	o.AllowedOrigins = slices.Clone(o.AllowedOrigins)
+	o.AllowedOrigins, o.FlushTopics = slices.Clone(o.AllowedOrigins), slices.Clone(o.FlushTopics)
+	o.Bucket.resolve()
 	if o.ClusterID == "" {
 		o.ClusterID = generateClusterID()
 	}
@@ -193,6 +194,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.serveCancel()
 	begun := time.Now()
 	deadline := begun.Add(g.opts.DrainTimeout)
+	g.towers.flushWindows()
 	g.towers.settle(begun.Add(g.opts.DrainTimeout / 2))
 	drainErr := g.towers.drain(deadline, g.opts.CloseTimeout, g.opts.RetryWindow)
 	if g.link != nil {
@@ -284,7 +286,7 @@ func (g *Gateway) publishChecked(topic string, data []byte, source protocol.Sour
 func (g *Gateway) publish(topic string, data []byte, source protocol.Source) error {
 	g.metrics.published.Add(1)
 	if g.link == nil {
-		if !g.towers.dispatch(&push{topic: topic, data: data, arrived: g.clock.now()}) {
+		if !g.towers.dispatch(&push{topic: topic, data: data, arrived: g.clock.now()}, true) {
 			return ErrStopped
 		}
 		return nil

@@ -220,6 +220,11 @@ func (e *RefusedError) Error() string {
 	return "gateway: manager refused the link: " + e.Code + ": " + e.Reason
 }
 
+// inlineBehind is how many bytes may have come behind a message that the link's reader writes
+// to its few subscribers by itself; with more, it leaves the writing to the consumers,
+// which are many and join.
+const inlineBehind = 4 << 10
+
 // readLoop passes on what the manager sends. A link that is silent for two
 // of the manager's heartbeats is dead, whatever TCP says.
 func (l *link) readLoop(ctx context.Context, conn net.Conn, r *protocol.Reader, heartbeat time.Duration) error {
@@ -236,7 +241,7 @@ func (l *link) readLoop(ctx context.Context, conn net.Conn, r *protocol.Reader, 
 		case protocol.PublishKey:
 			l.received++
 			g.metrics.received.Add(1)
-			if !g.towers.dispatch(&push{topic: p.Topic, data: p.Body, arrived: g.clock.now()}) {
+			if !g.towers.dispatch(&push{topic: p.Topic, data: p.Body, arrived: g.clock.now()}, r.Buffered() < inlineBehind) {
 				return context.Cause(ctx)
 			}
 		case protocol.HeartbeatKey:

@@ -67,6 +67,9 @@ type Stats struct {
 	Received, Deliveries, Writes int64
 	// Backlogged counts connections that have a backlog now, BacklogBytes its size.
 	Backlogged, BacklogBytes int64
+	// Reading counts connections that something is being read from, or that have sent a
+	// part of a frame.
+	Reading int64
 	// CentralQueue counts messages that wait for a Bucket or are being written.
 	CentralQueue int64
 	// SyncCalls counts the calls that told the manager of topics.
@@ -90,6 +93,7 @@ func (g *Gateway) Stats() Stats {
 		Writes:         m.writes.Load(),
 		Backlogged:     m.backlogged.Load(),
 		BacklogBytes:   m.backlogBytes.Load(),
+		Reading:        g.readers.lent.Load(),
 		CentralQueue:   int64(g.towers.central.waiting()),
 		SyncCalls:      m.syncCalls.Load(),
 		LinkUp:         g.linked(),
@@ -148,6 +152,7 @@ func newCollector(g *Gateway) *collector {
 	add(gauge, "subscriptions", "Subscriptions of all connections.", ofInt(&g.towers.index.subs))
 	add(gauge, "topics", "Topics with subscribers here.", ofInt(&g.towers.index.size))
 	add(count, "connections_total", "Client connections since the start.", of(&m.connected))
+	add(gauge, "connections_read", "Connections of which something is being read, or a part of a frame has come.", ofInt(&g.readers.lent))
 	add(count, "upgrades_refused_total", "Requests to connect that were refused.", of(&m.refusedUpgrade))
 	add(count, "bad_requests_total", "Frames of clients that were refused.", of(&m.badRequests))
 	add(count, "published_total", "Messages that clients and the application published.", of(&m.published))

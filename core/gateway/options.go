@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +34,8 @@ const (
 // BucketOptions shape the fan-out.
 type BucketOptions struct {
 	// Num is the number of Buckets, each of which holds a share of the
-	// connections and writes to them on its own. Default 4.
+	// connections and writes to them on its own. Default 0: one for each processor that
+	// Go uses (runtime.GOMAXPROCS).
 	Num int
 	// CentralChanCount is how many messages the gateway takes in before it stops
 	// reading from the manager: the bound of all that waits for Buckets.
@@ -45,8 +48,15 @@ type BucketOptions struct {
 	// what comes on top waits centrally, and only for that consumer. Default 1000.
 	BuffChanCount int
 	// ConsumerNum is the number of consumers of a Bucket. A topic belongs to one
-	// of them, so they share out topics, not connections. Default 32.
+	// of them, so they share out topics, not connections. Default 0: 32, at rest they cost
+	// nothing.
 	ConsumerNum int
+	// InlineSubscribers is up to how many subscribers of a topic whoever takes in its
+	// message, mostly the link's reader, writes to by itself, when it has kept up and no
+	// consumer is at work there. Waking the consumers of several Buckets for a topic of ten costs as
+	// much as half of the writes; a reader that wrote to many would keep other topics
+	// waiting. Default 32; 0 leaves all to the consumers.
+	InlineSubscribers int
 }
 
 // Limits bound what one client may cost.
@@ -149,6 +159,15 @@ type Options struct {
 	// JoinBytes bounds how much of consecutive messages of a topic goes into one
 	// write. Default 64 KiB.
 	JoinBytes int
+	// JoinMessages bounds the same in messages. Default 1024.
+	JoinMessages int
+	// FlushInterval, when it is not 0, has the messages of a topic that come within so long
+	// of the first of them go out in one write for each subscriber: less CPU where a topic
+	// has several in that time, for a delay of each by so long at most. Default 0.
+	FlushInterval time.Duration
+	// FlushTopics are the beginnings of the topics for which FlushInterval holds; empty is
+	// all. Default none.
+	FlushTopics []string
 	// PprofEnabled serves /debug/pprof/ on HTTPAddr. Default false.
 	PprofEnabled bool
 	// Version is told to the manager, for people. Default "dev".
@@ -175,7 +194,7 @@ func DefaultOptions() Options {
 		MaxPacketBytes: protocol.DefaultMaxPacket,
 		RedialMin:      50 * time.Millisecond,
 		RedialMax:      time.Second,
-		Bucket:         BucketOptions{Num: 4, CentralChanCount: 100000, CentralBytes: 256 << 20, BuffChanCount: 1000, ConsumerNum: 32},
+		Bucket:         BucketOptions{CentralChanCount: 100000, CentralBytes: 256 << 20, BuffChanCount: 1000, InlineSubscribers: 32},
 		Limits: Limits{
 			MaxFrameBytes:    64 << 10,
 			MaxTopicsPerConn: 128,
@@ -192,6 +211,7 @@ func DefaultOptions() Options {
 		DrainTimeout:     10 * time.Second,
 		RetryWindow:      5 * time.Second,
 		JoinBytes:        64 << 10,
+		JoinMessages:     1024,
 		Version:          "dev",
 	}
 }
@@ -212,10 +232,11 @@ func (o *Options) Validate() error {
 			bad(key, "> 0s", d)
 		}
 	}
-	atLeast("bucket.num", o.Bucket.Num, 1)
+	atLeast("bucket.num", o.Bucket.Num, 0)
 	atLeast("bucket.centralChanCount", o.Bucket.CentralChanCount, 1)
 	atLeast("bucket.buffChanCount", o.Bucket.BuffChanCount, 1)
-	atLeast("bucket.consumerNum", o.Bucket.ConsumerNum, 1)
+	atLeast("bucket.consumerNum", o.Bucket.ConsumerNum, 0)
+	atLeast("bucket.inlineSubscribers", o.Bucket.InlineSubscribers, 0)
 	if o.Bucket.Num > maxBuckets {
 		bad("bucket.num", fmt.Sprintf("<= %d", maxBuckets), o.Bucket.Num)
 	}
@@ -231,6 +252,13 @@ func (o *Options) Validate() error {
 	atLeast("limits.socketBytes", o.Limits.SocketBytes, 0)
 	positive("limits.pendingAge", o.Limits.PendingAge)
 	atLeast("joinBytes", o.JoinBytes, 1)
+	atLeast("joinMessages", o.JoinMessages, 1)
+	if o.FlushInterval < 0 || o.FlushInterval > maxFlushInterval {
+		bad("flushInterval", fmt.Sprintf("0s to %v", maxFlushInterval), o.FlushInterval)
+	}
+	if slices.Contains(o.FlushTopics, "") {
+		bad("flushTopics", "beginnings of topics", `""`)
+	}
 	atLeast("link.maxPacketBytes", o.MaxPacketBytes, o.Limits.MaxFrameBytes+protocol.MaxHeaderLine)
 	atLeast("bucket.centralBytes", o.Bucket.CentralBytes, 1)
 	atLeast("linkQueueBytes", o.LinkQueueBytes, o.Limits.MaxFrameBytes)
@@ -265,6 +293,33 @@ func (o *Options) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// maxFlushInterval keeps a window from being mistaken for a schedule.
+const maxFlushInterval = 10 * time.Second
+
+// windowed tells whether a topic's messages are collected for FlushInterval.
+func (o *Options) windowed(topic string) bool {
+	if o.FlushInterval == 0 {
+		return false
+	}
+	return len(o.FlushTopics) == 0 || slices.ContainsFunc(o.FlushTopics, func(beginning string) bool {
+		return strings.HasPrefix(topic, beginning)
+	})
+}
+
+// autoConsumers is ConsumerNum where it is 0: so many that a topic seldom waits behind a
+// large one of the same consumer.
+const autoConsumers = 32
+
+// resolve puts numbers in the place of those that are 0 for "as it fits this machine".
+func (o *BucketOptions) resolve() {
+	if o.Num == 0 {
+		o.Num = min(runtime.GOMAXPROCS(0), maxBuckets)
+	}
+	if o.ConsumerNum == 0 {
+		o.ConsumerNum = autoConsumers
+	}
 }
 
 // maxBuckets and maxConsumers keep a slip of the keyboard from starting

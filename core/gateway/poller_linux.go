@@ -145,13 +145,6 @@ func (p *poller) run() {
 
 func (p *poller) close() { _ = p.file.Close() }
 
-// The state of a connection that the poller watches.
-const (
-	readIdle  = iota // nobody reads
-	readBusy         // a goroutine reads
-	readAgain        // a goroutine reads, and an event has come since it began
-)
-
 // wake lets a goroutine read what has come, unless one does already: that one
 // then looks once more.
 func (t *FireTower) wake() {

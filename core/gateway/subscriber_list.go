@@ -25,7 +25,7 @@ type subscriberList struct {
 	// size is how many subscribers there are, for the dispatcher that asks
 	// without the lock.
 	size atomic.Int32
-	// pending collects the pushes of a batch; only the lane's consumer uses it.
+	// pending collects the pushes of a batch; only who holds the lane uses it.
 	pending []*push
 
 	mu     sync.Mutex // guards the following
@@ -75,7 +75,7 @@ func (l *subscriberList) remove(s *subscription) {
 	l.size.Add(-1)
 }
 
-// borrow lends the connections of a group to the lane's consumer, which gives
+// borrow lends the connections of a group to the lane's holder, which gives
 // them back before it borrows again.
 func (l *subscriberList) borrow(proto subprotocol) []*FireTower {
 	l.mu.Lock()

@@ -16,9 +16,11 @@ type topicIndex struct {
 	seed    maphash.Seed
 	buckets int
 	lanes   int
-	shards  [topicShards]topicShard
-	size    atomic.Int64
-	subs    atomic.Int64
+	// windowed tells which topics' messages are collected (Options.FlushInterval).
+	windowed func(topic string) bool
+	shards   [topicShards]topicShard
+	size     atomic.Int64
+	subs     atomic.Int64
 }
 
 type topicShard struct {
@@ -39,6 +41,9 @@ type topic struct {
 	order sync.Mutex
 	// targets is the dispatcher's list of Buckets; guarded by order.
 	targets []int32
+	// windowed never changes.
+	windowed bool
+	window   window // guarded by order
 
 	// The following are guarded by shard.mu.
 
@@ -56,8 +61,8 @@ type topic struct {
 	gone bool
 }
 
-func newTopicIndex(buckets, lanes int) *topicIndex {
-	x := &topicIndex{seed: maphash.MakeSeed(), buckets: buckets, lanes: lanes}
+func newTopicIndex(buckets, lanes int, windowed func(topic string) bool) *topicIndex {
+	x := &topicIndex{seed: maphash.MakeSeed(), buckets: buckets, lanes: lanes, windowed: windowed}
 	for i := range x.shards {
 		x.shards[i].topics = make(map[string]*topic)
 	}
@@ -86,6 +91,8 @@ func (x *topicIndex) add(tower *FireTower, name string) (sub *subscription, firs
 			shard: s,
 			lane:  int(h / topicShards % uint64(x.lanes)),
 			lists: make([]atomic.Pointer[subscriberList], x.buckets),
+
+			windowed: x.windowed(name),
 		}
 		s.topics[name] = t
 		x.size.Add(1)

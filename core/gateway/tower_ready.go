@@ -8,6 +8,13 @@ import (
 	"time"
 )
 
+// The state of a connection that the poller watches.
+const (
+	readIdle  = iota // nobody reads
+	readBusy         // a goroutine reads
+	readAgain        // a goroutine reads, and an event has come since it began
+)
+
 // readReady serves what has come from the client and ends when nothing more has,
 // so that a connection at rest has no goroutine. The poller starts it, never
 // twice at a time.

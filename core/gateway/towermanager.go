@@ -42,12 +42,12 @@ func newTowerManager(g *Gateway) *TowerManager {
 	m := &TowerManager{
 		gateway: g,
 		metrics: g.metrics,
-		index:   newTopicIndex(g.opts.Bucket.Num, g.opts.Bucket.ConsumerNum),
+		index:   newTopicIndex(g.opts.Bucket.Num, g.opts.Bucket.ConsumerNum, g.opts.windowed),
 		users:   make(map[string]map[*FireTower]struct{}),
 	}
 	m.central.init(g.opts.Bucket.CentralChanCount, g.opts.Bucket.CentralBytes)
 	for i := range g.opts.Bucket.Num {
-		m.buckets = append(m.buckets, newBucket(i, m, g.opts.Bucket, g.opts.JoinBytes))
+		m.buckets = append(m.buckets, newBucket(i, m))
 	}
 	return m
 }
@@ -143,9 +143,10 @@ func (m *TowerManager) forget(t *FireTower) {
 	m.release()
 }
 
-// dispatch hands a push to the Buckets that hold its topic. It blocks while
+// dispatch hands a push to the Buckets that hold its topic, or, where they are few and idle
+// and the caller has nothing else to do (inline), writes it. It blocks while
 // CentralChanCount items wait, and reports false once the gateway stops.
-func (m *TowerManager) dispatch(p *push) bool {
+func (m *TowerManager) dispatch(p *push, inline bool) bool {
 	t := m.index.find(p.topic)
 	if t == nil {
 		m.metrics.unmatched.Add(1)
@@ -153,22 +154,48 @@ func (m *TowerManager) dispatch(p *push) bool {
 	}
 	t.order.Lock()
 	defer t.order.Unlock()
+	if t.windowed {
+		return m.collect(t, p)
+	}
+	return m.dispatchOrdered(t, []*push{p}, inline)
+}
+
+// dispatchOrdered is dispatch for consecutive pushes of a topic whose order is held.
+func (m *TowerManager) dispatchOrdered(t *topic, pushes []*push, inline bool) bool {
 	t.targets = t.targets[:0]
+	subscribers := 0
 	for i := range t.lists {
-		if l := t.lists[i].Load(); l != nil && l.size.Load() > 0 {
-			t.targets = append(t.targets, int32(i))
+		if l := t.lists[i].Load(); l != nil {
+			if n := l.size.Load(); n > 0 {
+				t.targets = append(t.targets, int32(i))
+				subscribers += int(n)
+			}
 		}
 	}
 	if len(t.targets) == 0 {
-		m.metrics.unmatched.Add(1)
+		m.metrics.unmatched.Add(int64(len(pushes)))
 		return true
 	}
-	if !m.central.admit(len(t.targets), len(t.targets)*len(p.data)) {
+	size := 0
+	for _, p := range pushes {
+		size += len(p.data)
+	}
+	if !m.central.admit(len(t.targets)*len(pushes), len(t.targets)*size) {
 		return false
 	}
-	p.queued = m.gateway.clock.now()
+	now := m.gateway.clock.now()
+	for _, p := range pushes {
+		p.queued = now
+	}
+	inline = inline && subscribers <= m.gateway.opts.Bucket.InlineSubscribers
 	for _, i := range t.targets {
-		m.buckets[i].lanes[t.lane].push(item{push: p, list: t.lists[i].Load()})
+		l, list := m.buckets[i].lanes[t.lane], t.lists[i].Load()
+		if inline && l.borrow() {
+			l.write(list, pushes, size)
+			l.giveBack()
+			continue
+		}
+		l.push(list, pushes)
 	}
 	return true
 }

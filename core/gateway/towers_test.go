@@ -448,7 +448,7 @@ func TestU4_43_OnlyBucketsWithSubscribersAreWoken(t *testing.T) {
 // U4-44: bad options are refused by name, and two gateways share nothing.
 func TestU4_44_OptionsAndTwoGateways(t *testing.T) {
 	o := gateway.DefaultOptions()
-	o.Bucket.Num, o.Bucket.ConsumerNum, o.Heartbeat, o.SlowPolicy, o.Path = 0, 0, 0, "shrug", "ws"
+	o.Bucket.Num, o.Bucket.ConsumerNum, o.Heartbeat, o.SlowPolicy, o.Path = -1, -1, 0, "shrug", "ws"
 	o.ManagerLink = "127.0.0.1:1"
 	_, err := gateway.New(o)
 	for _, key := range []string{"bucket.num", "bucket.consumerNum", "heartbeat", "slowConsumer.policy", "path", "manager.grpc"} {

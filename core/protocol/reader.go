@@ -76,6 +76,9 @@ func (r *Reader) NextRaw() (p Packet, raw []byte, err error) {
 	return p, raw, nil
 }
 
+// Buffered is how many bytes have been read from the source and not been returned.
+func (r *Reader) Buffered() int { return r.to - r.from }
+
 // readFrame returns the next packet's bytes in a slice of their own.
 func (r *Reader) readFrame() ([]byte, error) {
 	size, err := frameSize(r.buf[r.from:r.to], r.limit)

@@ -3,6 +3,8 @@ package gateway
 import (
 	"syscall"
 	"time"
+
+	"firetower/core/rawio"
 )
 
 // flushPolled writes the backlog of a connection whose descriptor is the gateway's own
@@ -28,7 +30,7 @@ func (t *FireTower) flushPolled(b *backlog) {
 			t.mu.Unlock()
 			return
 		}
-		n, errno := rawWritev(int(t.fd), b.front(scratch[:0]))
+		n, errno := rawio.Sendv(int(t.fd), b.front(scratch[:0]))
 		if n > 0 {
 			t.flushedLocked(b, n)
 			progress = time.Now()

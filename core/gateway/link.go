@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"firetower/core/protocol"
+	"firetower/core/rawio"
 	"firetower/core/topicpb"
 )
 
@@ -84,11 +85,12 @@ func (l *link) run(ctx context.Context) {
 func (l *link) session(ctx context.Context) (stood time.Duration, err error) {
 	g := l.gateway
 	dialCtx, cancel := context.WithTimeout(ctx, g.opts.HandshakeTimeout)
-	conn, err := (&net.Dialer{}).DialContext(dialCtx, "tcp", g.opts.ManagerLink)
+	dialled, err := (&net.Dialer{}).DialContext(dialCtx, "tcp", g.opts.ManagerLink)
 	cancel()
 	if err != nil {
 		return 0, err
 	}
+	conn := rawio.Wrap(dialled)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
@@ -311,7 +313,7 @@ func (l *link) writeLoop(conn net.Conn, heartbeat time.Duration, ended <-chan st
 		if err := conn.SetWriteDeadline(time.Now().Add(2 * heartbeat)); err != nil {
 			return err
 		}
-		_, err := packets.WriteTo(conn)
+		_, err := rawio.WriteBuffers(conn, &packets)
 		l.mu.Lock()
 		l.writing = 0
 		l.mu.Unlock()

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"firetower/core/rawio"
 )
 
 // errWouldBlock: a connection has nothing to read now.
@@ -118,7 +120,7 @@ func (t *FireTower) receive(b []byte) (int, syscall.Errno) {
 	if t.fd < 0 {
 		return 0, syscall.EBADF
 	}
-	return rawRecv(int(t.fd), b)
+	return rawio.Recv(int(t.fd), b)
 }
 
 // readers lends readers.

@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"firetower/core/protocol"
+	"firetower/core/rawio"
 )
 
 // Errors of a connection's methods.
@@ -143,7 +144,7 @@ func (g *Gateway) buildPolled(fd int, subprotocol string, who Identity) (*FireTo
 	t := g.newTower(subprotocol, who)
 	t.fd = int32(fd)
 	if err := g.takeIn(t); err != nil {
-		_, _ = rawSend(fd, closeFrame(protocol.CloseServiceRestart, "stopping"))
+		_, _ = rawio.Send(fd, closeFrame(protocol.CloseServiceRestart, "stopping"))
 		closeDescriptor(fd)
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"firetower/core/protocol"
+	"firetower/core/rawio"
 )
 
 // delivered is what became of a batch at one connection.
@@ -27,7 +28,7 @@ func (t *FireTower) deliver(b batch) delivered {
 		return deliveredNowhere
 	}
 	if t.backlog == nil && t.fd >= 0 {
-		n, errno := rawSend(int(t.fd), b.joined)
+		n, errno := rawio.Send(int(t.fd), b.joined)
 		if n == len(b.joined) {
 			t.mu.Unlock()
 			return deliveredWhole
@@ -148,7 +149,7 @@ func (t *FireTower) send(frame []byte) error {
 func (t *FireTower) sendLocked(frame []byte) error {
 	e := entry{data: frame, since: t.gateway.clock.now()}
 	if t.backlog == nil && t.fd >= 0 {
-		n, errno := rawSend(int(t.fd), frame)
+		n, errno := rawio.Send(int(t.fd), frame)
 		if n == len(frame) {
 			return nil
 		}
@@ -165,7 +166,7 @@ func (t *FireTower) sendLocked(frame []byte) error {
 // cannot drop any more stays small.
 const (
 	flushBytes   = 64 << 10
-	flushEntries = 64
+	flushEntries = rawio.MaxBuffers
 )
 
 // flush writes a stream's backlog until it is gone. While it runs nobody else writes to

@@ -14,7 +14,7 @@ func TestDefaultsNeedNoSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(g.Bucket, config.Bucket{CentralChanCount: 100000, CentralBytes: 256 << 20, BuffChanCount: 1000, InlineSubscribers: 32, JoinBytes: 64 << 10, JoinMessages: 1024, FlushTopics: []string{}}) {
+	if !reflect.DeepEqual(g.Bucket, config.Bucket{CentralChanCount: 100000, CentralBytes: 256 << 20, BuffChanCount: 1000, InlineSubscribers: 32, JoinBytes: 64 << 10, JoinMessages: 1024, BatchWrites: true, FlushTopics: []string{}}) {
 		t.Errorf("bucket: %+v", g.Bucket)
 	}
 	if got := g.Gateway.Listen.String(); got != "127.0.0.1:9999" {
@@ -84,7 +84,7 @@ port = 7666
 				g.GRPCAddress.String() != "localhost:6667" ||
 				!reflect.DeepEqual(g.Bucket, config.Bucket{
 					Num: 8, CentralChanCount: 50000, CentralBytes: 256 << 20, BuffChanCount: 2000, ConsumerNum: 1,
-					InlineSubscribers: 32, JoinBytes: 64 << 10, JoinMessages: 1024, FlushTopics: []string{},
+					InlineSubscribers: 32, JoinBytes: 64 << 10, JoinMessages: 1024, BatchWrites: true, FlushTopics: []string{},
 				}) {
 				t.Errorf("gateway: %+v", g)
 			}

@@ -133,6 +133,7 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.DrainTimeout = c.Drain.Timeout
 	o.RetryWindow = c.Drain.RetryWindow
 	o.JoinBytes, o.JoinMessages = c.Bucket.JoinBytes, c.Bucket.JoinMessages
+	o.BatchWrites = c.Bucket.BatchWrites
 	o.FlushInterval, o.FlushTopics = c.Bucket.FlushInterval, c.Bucket.FlushTopics
 	o.PprofEnabled = c.HTTP.Pprof
 	o.Version = readBuildInfo().short()

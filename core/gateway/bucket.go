@@ -92,7 +92,7 @@ func newLane(m *TowerManager) *lane {
 	o := &m.gateway.opts
 	l := &lane{central: &m.central, metrics: m.metrics, stages: new(laneStages), take: o.Bucket.BuffChanCount}
 	l.writer = batchWriter{
-		joinBytes: o.JoinBytes, joinMessages: o.JoinMessages,
+		joinBytes: o.JoinBytes, joinMessages: o.JoinMessages, rings: &m.rings,
 		metrics: m.metrics, clock: &m.gateway.clock, stages: l.stages,
 	}
 	l.filled.L = &l.mu
@@ -253,6 +253,7 @@ type batchWriter struct {
 	// joinBytes and joinMessages bound a batch.
 	joinBytes    int
 	joinMessages int
+	rings        *ringPool
 	metrics      *metrics
 	clock        *clock
 	stages       *laneStages
@@ -320,30 +321,48 @@ func (w *batchWriter) join(t *topic, pushes []*push, proto subprotocol) (batch, 
 const yieldEvery = 64
 
 func (w *batchWriter) write(b batch, towers []*FireTower) {
-	var written, gone int
+	var o outcome
 	timed := 0 // how many of towers have been accounted for
-	for i, t := range towers {
-		switch t.deliver(b) {
-		case deliveredWhole:
-			written++
-		case deliveredNowhere:
-			gone++
-		case deliveredLater:
+	ring, share := w.rings.get(len(towers)), ringShare(len(b.joined))
+	for done := 0; done < len(towers); {
+		if ring != nil {
+			some := towers[done:min(done+share, len(towers))]
+			w.deliverMany(ring, b, some, &o)
+			done += len(some)
+			w.streak += len(some)
+		} else {
+			o.add(towers[done].deliver(b))
+			done++
+			w.streak++
 		}
-		if w.streak++; w.streak >= yieldEvery {
+		if w.streak >= yieldEvery {
 			w.streak = 0
 			runtime.Gosched()
 		}
-		if n := i + 1 - timed; n > grain(timed) || i+1 == len(towers) {
+		if n := done - timed; n > grain(timed) || done == len(towers) {
 			now := w.clock.now()
 			w.stages.fanned(w.begun, w.now, now, n, len(b.frames))
-			w.now, timed = now, i+1
+			w.now, timed = now, done
 		}
 	}
-	w.metrics.drop(DropClosed, gone*len(b.frames))
-	if written > 0 {
-		w.metrics.deliveries.Add(int64(written * len(b.frames)))
-		w.metrics.deliveredBytes.Add(int64(written * len(b.joined)))
-		w.metrics.writes.Add(int64(written))
+	w.rings.put(ring)
+	w.metrics.drop(DropClosed, o.gone*len(b.frames))
+	if o.written > 0 {
+		w.metrics.deliveries.Add(int64(o.written * len(b.frames)))
+		w.metrics.deliveredBytes.Add(int64(o.written * len(b.joined)))
+		w.metrics.writes.Add(int64(o.written))
+	}
+}
+
+// outcome counts what became of a batch at many connections.
+type outcome struct{ written, gone int }
+
+func (o *outcome) add(d delivered) {
+	switch d {
+	case deliveredWhole:
+		o.written++
+	case deliveredNowhere:
+		o.gone++
+	case deliveredLater:
 	}
 }

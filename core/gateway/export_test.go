@@ -162,7 +162,7 @@ type FanOut struct {
 }
 
 func newTestWriter(g *Gateway) batchWriter {
-	return batchWriter{joinBytes: g.opts.JoinBytes, joinMessages: g.opts.JoinMessages, metrics: g.metrics, clock: &g.clock, stages: new(laneStages)}
+	return batchWriter{joinBytes: g.opts.JoinBytes, joinMessages: g.opts.JoinMessages, rings: &g.towers.rings, metrics: g.metrics, clock: &g.clock, stages: new(laneStages)}
 }
 
 // NewFanOut prepares delivering messages of data to the subscribers of a topic

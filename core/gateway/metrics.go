@@ -165,6 +165,7 @@ func newCollector(g *Gateway) *collector {
 	add(gauge, "backlog_bytes", "Bytes that wait for such connections.", of(&m.backlogBytes))
 	add(gauge, "central_queue", "Messages, by bucket, that wait for consumers or are being written.",
 		func() float64 { return float64(g.towers.central.waiting()) })
+	add(gauge, "rings", "How many writers can write to many connections with one system call.", ofInt(&g.towers.rings.size))
 	add(gauge, "link_up", "1 while the link to the manager stands.", func() float64 {
 		if g.linked() {
 			return 1

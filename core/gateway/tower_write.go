@@ -23,29 +23,38 @@ const (
 // deliver writes a batch to the connection without waiting.
 func (t *FireTower) deliver(b batch) delivered {
 	t.mu.Lock()
-	if t.state != stateOpen {
+	if !t.directLocked() {
+		return t.settle(b, 0, syscall.EAGAIN)
+	}
+	n, errno := rawio.Send(int(t.fd), b.joined)
+	return t.settle(b, n, errno)
+}
+
+// directLocked tells whether a batch may be written to the descriptor now.
+func (t *FireTower) directLocked() bool {
+	return t.state == stateOpen && t.backlog == nil && t.fd >= 0
+}
+
+// settle accounts for a batch of which the socket took n bytes, or failed, and unlocks
+// t.mu, which is held.
+func (t *FireTower) settle(b batch, n int, errno syscall.Errno) delivered {
+	switch {
+	case t.state != stateOpen:
 		t.mu.Unlock()
 		return deliveredNowhere
+	case n == len(b.joined):
+		t.mu.Unlock()
+		return deliveredWhole
+	case errno != 0 && errno != syscall.EAGAIN:
+		t.mu.Unlock()
+		t.fail(errno)
+		return deliveredNowhere
 	}
-	if t.backlog == nil && t.fd >= 0 {
-		n, errno := rawio.Send(int(t.fd), b.joined)
-		if n == len(b.joined) {
-			t.mu.Unlock()
-			return deliveredWhole
-		}
-		if errno != 0 && errno != syscall.EAGAIN {
-			t.mu.Unlock()
-			t.fail(errno)
-			return deliveredNowhere
-		}
-		if n > 0 {
-			t.gateway.metrics.deliveredBytes.Add(int64(n))
-			t.gateway.metrics.writes.Add(1)
-		}
-		t.enqueueRestLocked(b, n)
-	} else {
-		t.enqueueRestLocked(b, 0)
+	if n > 0 {
+		t.gateway.metrics.deliveredBytes.Add(int64(n))
+		t.gateway.metrics.writes.Add(1)
 	}
+	t.enqueueRestLocked(b, n)
 	slow := t.overdueLocked()
 	t.mu.Unlock()
 	if slow {

@@ -28,6 +28,7 @@ type TowerManager struct {
 	index   *topicIndex
 	central centralChan
 	buckets []*Bucket
+	rings   ringPool
 	next    atomic.Uint64
 	count   atomic.Int64
 
@@ -45,6 +46,7 @@ func newTowerManager(g *Gateway) *TowerManager {
 		index:   newTopicIndex(g.opts.Bucket.Num, g.opts.Bucket.ConsumerNum, g.opts.windowed),
 		users:   make(map[string]map[*FireTower]struct{}),
 	}
+	m.rings.init()
 	m.central.init(g.opts.Bucket.CentralChanCount, g.opts.Bucket.CentralBytes)
 	for i := range g.opts.Bucket.Num {
 		m.buckets = append(m.buckets, newBucket(i, m))
@@ -54,6 +56,11 @@ func newTowerManager(g *Gateway) *TowerManager {
 
 // start runs the consumers of every Bucket.
 func (m *TowerManager) start() {
+	if m.gateway.opts.BatchWrites {
+		if err := m.rings.open(); err != nil {
+			m.gateway.log.Info("each write to a client is a system call of its own", "err", err)
+		}
+	}
 	for _, b := range m.buckets {
 		for i, l := range b.lanes {
 			m.lanes.Add(1)
@@ -74,6 +81,7 @@ func (m *TowerManager) stop() {
 		}
 	}
 	m.lanes.Wait()
+	m.rings.close()
 }
 
 // reserve counts a connection that is about to be made, or says why there is no

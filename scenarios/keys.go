@@ -193,6 +193,20 @@ func (s *Scenario) setSlow(name, text string) error {
 	if err := assignText(k.at(&s.Slow[0]), text); err != nil {
 		return fmt.Errorf("slow.%s: %w", name, err)
 	}
+	// The rate of a slow reader means nothing to another kind, and is zero there as a file
+	// would leave it; one that comes to have a meaning begins at its default.
+	def := defaultSlow()
+	for _, k := range slowKeys {
+		if k.when == nil || k.when.on != name {
+			continue
+		}
+		switch at := reflect.ValueOf(k.at(&s.Slow[0])).Elem(); {
+		case !k.means(&s.Slow[0]):
+			at.SetZero()
+		case at.IsZero():
+			at.Set(reflect.ValueOf(k.at(&def)).Elem())
+		}
+	}
 	return nil
 }
 

@@ -324,6 +324,17 @@ func TestSetOfSlowClients(t *testing.T) {
 	if err := with.Validate(); err != nil {
 		t.Error(err)
 	}
+	// What the file says of a slow reader is no hindrance to another kind.
+	readers, err := scenarios.Open("slow-1pct")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(readers.Set("slow.rate", "3/s"), readers.Set("slow.kind", "half-open"), readers.Validate()); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(readers.Set("slow.kind", "slow-reader"), readers.Validate()); err != nil || readers.Slow[0].Rate.PerSecond != 1 {
+		t.Errorf("%+v: %v", readers.Slow[0], err)
+	}
 	for key, want := range map[string]string{"slow.count": "needs a scenario with one [[slow]], this one has 0", "slow.cuont": `did you mean "count"`} {
 		if err := with.Set(key, "1"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", key, err, want)

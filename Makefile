@@ -31,6 +31,7 @@ RATE      ?=
 DURATION  ?=
 CONNS     ?=
 VS        ?=
+DUET      ?=
 REPEAT    ?=
 SEED      ?=
 GRID      ?=
@@ -178,11 +179,12 @@ scenarios: build
 ## loadtest: run SCENARIO and report (SCENARIO=10k-group)
 ##   RATE= DURATION= CONNS= SEED= override it; OUT= gets the run; ARGS='--set load.payload=1KiB'
 ##   REPEAT=5 runs it five times; VS=floor,classic,centrifuge,nats,gws has others take turns
+##   DUET=1 VS=firetower@OLD runs both builds at once, with messages that take turns
 .PHONY: loadtest
 loadtest: build $(if $(strip $(NAMES_PEER)),peers)
 	@if [ -z '$(SCENARIO)' ]; then \
 		echo "usage: make loadtest SCENARIO=NAME; the scenarios are:"; $(FIRETOWER) loadtest list; exit 2; fi
-	@$(call firetower,loadtest run,'$(SCENARIO)' $(OVERRIDES) $(if $(VS),--vs '$(VS)') $(if $(REPEAT),--repeat '$(REPEAT)'))
+	@$(call firetower,loadtest run,'$(SCENARIO)' $(OVERRIDES) $(if $(VS),--vs '$(VS)') $(if $(DUET),--duet) $(if $(REPEAT),--repeat '$(REPEAT)'))
 
 ## sweep: run SCENARIO under many settings (GRID='bucket.Num=1,2,4 bucket.ConsumerNum=1,32')
 ##   REPEAT= RATE= DURATION= CONNS= SEED= OUT=; ARGS='--design halving', '--resume FOLDER', '--dry-run'

@@ -47,6 +47,9 @@ type calibration struct {
 func (r *run) calibrate(ctx context.Context) error {
 	length := r.s.Phases.Calibrate.Duration
 	switch {
+	case r.o.part != nil && r.o.part.index > 0:
+		r.calibration.note = "the first run of the duet has it"
+		return nil
 	case length == 0:
 		r.calibration.note = "phases.calibrate is 0s"
 		return nil

@@ -302,3 +302,9 @@ func Left(empty, idle, now [2]int, servers, gateways int) *reports.Leave {
 	of := func(v [2]int) holding { return holding{fds: v[0], goroutines: v[1]} }
 	return left([2]holding{of(empty), of(idle)}, of(now), servers, gateways)
 }
+
+// CountDescriptors is countDescriptors.
+var CountDescriptors = countDescriptors
+
+// ReadCPU is readCPU.
+var ReadCPU = readCPU

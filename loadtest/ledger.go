@@ -71,9 +71,9 @@ func mergeInto(to, from *latency.Recorder) error {
 
 // second is what arrived in one second of the measured phase.
 type second struct {
-	from    int64 // by clock
-	phases  map[simulator.Phase]*latency.Recorder
-	planned bool // some message was due in it
+	from   int64 // by clock
+	phases map[simulator.Phase]*latency.Recorder
+	due    int64 // when its first message was, by clock; 0 for none
 }
 
 // all is what arrived, whatever its phase.
@@ -110,7 +110,9 @@ func secondsOf(intervals []simulator.Interval, msgs []message) ([]*second, error
 	}
 	for _, m := range msgs {
 		if headline(m.phase) {
-			get(m.intended).planned = true
+			if s := get(m.intended); s.due == 0 || m.intended < s.due {
+				s.due = m.intended
+			}
 		}
 	}
 	out := slices.Collect(maps.Values(at))

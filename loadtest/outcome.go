@@ -41,6 +41,9 @@ func (r *run) outcome(failure, interrupted error) *reports.Result {
 		CompletionAt: map[string]reports.Distribution{}, Histograms: map[string]*latency.Recorder{},
 		Environment: readEnvironment(r.o, r.pressure), Configuration: r.configuration(),
 	}
+	if r.o.part != nil {
+		res.Duet = r.o.part.with
+	}
 	res.Phases = r.phaseList()
 	res.Processes = r.processes()
 	res.Publisher = r.publisherAccount()
@@ -368,8 +371,8 @@ func (r *run) fillCost(res *reports.Result) {
 	workers := cpuOf(r.edgeFrom, r.edgeTo, procs, func(role string) bool { return role == "worker" })
 	own := r.edgeTo.cpu[os.Getpid()] - r.edgeFrom.cpu[os.Getpid()]
 	res.Server.CPUSeconds, res.Generator.WorkerCPUSeconds, res.Generator.CoordinatorSeconds = server.Seconds(), workers.Seconds(), own.Seconds()
-	if res.MeasuredSeconds > 0 {
-		res.Server.CPUCores = server.Seconds() / res.MeasuredSeconds
+	if took := time.Duration(r.edgeTo.at - r.edgeFrom.at); took > 0 {
+		res.Server.CPUCores = server.Seconds() / took.Seconds()
 	}
 	per := func(d time.Duration, n int64) *float64 {
 		if n == 0 {

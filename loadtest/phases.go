@@ -14,10 +14,15 @@ import (
 // prepare brings the run to where traffic can begin: everything started, every
 // client subscribed and reached.
 func (r *run) prepare(ctx context.Context) error {
+	ready, err := r.o.part.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer ready()
 	if err := r.calibrate(ctx); err != nil {
 		return err
 	}
-	err := r.phase(ctx, "spawn", 0, nil, func() (err error) {
+	err = r.phase(ctx, "spawn", 0, nil, func() (err error) {
 		if r.system, err = startSystem(ctx, r.nursery, r.o); err != nil {
 			return err
 		}
@@ -164,6 +169,9 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 	if warm := r.s.Phases.Warmup.Duration; warms(r.s) {
 		total, status := r.elapsed(warm, r.trafficDetail())
 		err := r.phase(ctx, "warmup", total, status, func() error {
+			if err := r.together(ctx, nil); err != nil {
+				return err
+			}
 			base := r.fleet.received()
 			r.warmUp(ctx, warm)
 			r.arrive(ctx, base, r.s.Phases.Drain.Duration, simulator.PhaseWarmup)
@@ -173,17 +181,23 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 			return err
 		}
 	}
-	if _, err := r.fleet.mark(ctx); err != nil {
+	err := r.together(ctx, func() error {
+		if _, err := r.fleet.mark(ctx); err != nil {
+			return err
+		}
+		r.meter.read(r.clock.Now())
+		r.edgeFrom = r.sampler.edge(scrape(ctx, r.system.scrapes))
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	r.meter.read(r.clock.Now())
-	r.edgeFrom = r.sampler.edge(scrape(ctx, r.system.scrapes))
 	r.churned = -r.fleet.counters().ChurnReceived
 	r.measured = true
 	base := r.fleet.received()
 	length := r.s.Phases.Measure.Duration
 	total, status := r.elapsed(length, r.trafficDetail())
-	err := r.phase(ctx, "measure", total, status, func() error {
+	err = r.phase(ctx, "measure", total, status, func() error {
 		start := r.clock.Now()
 		injected := make(chan []faultRecord, 1) // one result
 		in := &injector{clock: r.clock, sys: r.system, fleet: r.fleet, pub: r.pub, seed: r.s.Seed, done: r.o.onFault}
@@ -213,6 +227,9 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 	r.edgeFrom.servers = r.system.survivors(r.edgeFrom.servers, r.edgeTo.servers)
 	r.edgeFrom.metrics = r.edgeFrom.servers.sum()
 	r.churned += r.fleet.counters().ChurnReceived
+	// The end of one run of a duet is work for the machine: the other has been measured
+	// by then. An error says that it will not come any more, or that ctx has ended.
+	_, _ = r.o.part.meet(ctx, r.clock.Now)
 	return errors.Join(err, drained)
 }
 

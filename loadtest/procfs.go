@@ -32,15 +32,33 @@ func readUsage(pid int) (usage, error) {
 	if u.cpu, err = parseStat(string(stat)); err != nil {
 		return usage{}, err
 	}
+	if exact, ok := readCPU(pid); ok {
+		u.cpu = exact
+	}
 	if f := strings.Fields(readText(filepath.Join(dir, "statm"))); len(f) > 1 {
 		if pages, err := strconv.ParseInt(f[1], 10, 64); err == nil {
 			u.rss = pages * int64(os.Getpagesize())
 		}
 	}
-	if fds, err := os.ReadDir(filepath.Join(dir, "fd")); err == nil {
-		u.fds = len(fds)
-	}
+	u.fds = countDescriptors(filepath.Join(dir, "fd"))
 	return u, nil
+}
+
+// countDescriptors is how many descriptors a process has open, by its folder of them. Linux
+// tells it as the folder's size (6.2 and later). To list them instead took 60 ms of a core
+// for a gateway of ten thousand clients and its workers, once a second, of which one
+// message in each second paid the latency.
+func countDescriptors(dir string) int {
+	if info, err := os.Stat(dir); err == nil && info.Size() > 0 {
+		return int(info.Size())
+	}
+	f, err := os.Open(filepath.Clean(dir))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()                // nothing was written
+	names, _ := f.Readdirnames(-1) // of a process that ends meanwhile, as many as there are left
+	return len(names)
 }
 
 // parseStat reads utime and stime, fields 14 and 15 of /proc/PID/stat. The second

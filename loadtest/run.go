@@ -50,6 +50,8 @@ type Options struct {
 	attach *attached
 	// servers is the build of the target firetower@PATH.
 	servers *reports.ServerBuild
+	// part is the run's place in a duet, nil of a run by itself.
+	part *part
 	// onFault is called when a fault has been injected, for the package's tests.
 	onFault func()
 }

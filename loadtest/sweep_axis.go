@@ -14,8 +14,9 @@ import (
 )
 
 // deployment are keys of a scenario that set how the servers are deployed, and leave
-// the load as it is: they are settings, as the servers' own keys are.
-var deployment = []string{"topology.gateways", "topology.managers"}
+// the load as it is: they are settings, as the servers' own keys are. So is how many of
+// the clients misbehave, and how: what it does to the others is compared.
+var deployment = []string{"topology.gateways", "topology.managers", "slow.count", "slow.kind", "slow.rate", "slow.receive_buffer"}
 
 // fixedKeys of a scenario can be no axis, and why.
 var fixedKeys = map[string]string{
@@ -26,7 +27,8 @@ var fixedKeys = map[string]string{
 
 // ParseGrid reads axes as "bucket.Num=1,2,4 connections=500,1000". A key is one of the
 // scenario, or gateway.KEY or manager.KEY, or the KEY alone of a server where only one
-// of them has it.
+// of them has it. Keys of the load may be tied, as
+// "connections+load.rate=1000:50/s,5000:10/s", and then change together.
 func ParseGrid(text string) ([]reports.SweepAxis, error) {
 	var axes []reports.SweepAxis
 	var problems []error
@@ -54,13 +56,22 @@ func parseAxis(field string) (reports.SweepAxis, error) {
 	if !ok || name == "" {
 		return reports.SweepAxis{}, fmt.Errorf("%q is no axis: write KEY=VALUE,VALUE", field)
 	}
-	key, err := resolveKey(name)
-	if err != nil {
-		return reports.SweepAxis{}, err
+	keys := strings.Split(name, tie)
+	for i := range keys {
+		var err error
+		if keys[i], err = resolveKey(keys[i]); err != nil {
+			return reports.SweepAxis{}, err
+		}
+		if len(keys) > 1 && !isWorkKey(keys[i]) {
+			return reports.SweepAxis{}, fmt.Errorf("%s: keys of the load alone can be tied to others", keys[i])
+		}
 	}
-	a := reports.SweepAxis{Key: key, Work: !isServerKey(key) && !slices.Contains(deployment, key)}
+	key := strings.Join(keys, tie)
+	a := reports.SweepAxis{Key: key, Work: isWorkKey(keys[0])}
 	for _, v := range strings.Split(list, ",") {
 		switch {
+		case len(keys) > 1 && len(strings.Split(v, tied)) != len(keys):
+			return a, fmt.Errorf("%s: %s is not one value for each key: write them as A%sB", key, v, tied)
 		case v == "":
 			return a, fmt.Errorf("%s: a value is empty", key)
 		case slices.Contains(a.Values, v):
@@ -69,6 +80,30 @@ func parseAxis(field string) (reports.SweepAxis, error) {
 		a.Values = append(a.Values, v)
 	}
 	return a, nil
+}
+
+// tie joins the keys of an axis that change together, and tied their values.
+const (
+	tie  = "+"
+	tied = ":"
+)
+
+// isWorkKey tells a key of the load from one of a setting.
+func isWorkKey(key string) bool { return !isServerKey(key) && !slices.Contains(deployment, key) }
+
+// setAxis gives an axis' keys a value of it.
+func setAxis(s *scenarios.Scenario, key, value string) error {
+	keys := strings.Split(key, tie)
+	if len(keys) == 1 {
+		return s.Set(key, normalValue(key, value))
+	}
+	values := strings.Split(value, tied)
+	for i, k := range keys {
+		if err := s.Set(k, normalValue(k, values[i])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func isServerKey(key string) bool {
@@ -82,7 +117,7 @@ func resolveKey(name string) (string, error) {
 	}
 	for _, k := range scenarios.Keys() {
 		if k.Name == name {
-			if strings.HasPrefix(name, "slow.") || strings.HasPrefix(name, "fault.") {
+			if strings.HasPrefix(name, "fault.") {
 				return "", fmt.Errorf("%s: can be no axis: a scenario may have several", name)
 			}
 			return name, nil
@@ -116,6 +151,10 @@ func resolveKey(name string) (string, error) {
 // nameAxes gives each axis the shortest name that no other has.
 func nameAxes(axes []reports.SweepAxis) {
 	for i := range axes {
+		if strings.Contains(axes[i].Key, tie) {
+			axes[i].Name = axes[i].Key
+			continue
+		}
 		parts := strings.Split(axes[i].Key, ".")
 		for n := 1; n <= len(parts); n++ {
 			axes[i].Name = strings.Join(parts[len(parts)-n:], ".")
@@ -130,6 +169,12 @@ func nameAxes(axes []reports.SweepAxis) {
 
 // valueIn is the value that a plan has for a key, as text.
 func valueIn(p *Plan, key string) string {
+	if keys := strings.Split(key, tie); len(keys) > 1 {
+		for i, k := range keys {
+			keys[i] = valueIn(p, k)
+		}
+		return strings.Join(keys, tied)
+	}
 	for service, text := range map[string]string{"gateway.": p.GatewayTOML, "manager.": p.ManagerTOML} {
 		if path, ok := strings.CutPrefix(key, service); ok {
 			return lookUp(text, path)
@@ -146,6 +191,9 @@ func lookUp(text, path string) string {
 	}
 	var at any = doc
 	for _, part := range strings.Split(path, ".") {
+		if list, ok := at.([]any); ok && len(list) == 1 {
+			at = list[0]
+		}
 		table, ok := at.(map[string]any)
 		if !ok {
 			return ""

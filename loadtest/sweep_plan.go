@@ -241,7 +241,7 @@ func (p *SweepPlan) cell(s scenarios.Scenario, work, setting choice, m Machine) 
 		value := a.Values[at]
 		cell.Values = append(cell.Values, value)
 		named = append(named, a.Name+"="+value)
-		if err := s.Set(a.Key, normalValue(a.Key, value)); err != nil {
+		if err := setAxis(&s, a.Key, value); err != nil {
 			return cell, nil, err
 		}
 	}

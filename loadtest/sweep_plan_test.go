@@ -63,7 +63,11 @@ func TestParseGrid(t *testing.T) {
 		{"unknown", "bucket.Nmu=1", "", `no key "bucket.Nmu", did you mean "bucket.Num"?`},
 		{"of both services", "heartbeat=5s", "", "heartbeat: is a key of both services: say gateway.heartbeat or manager.heartbeat"},
 		{"seed", "seed=1,2", "", "seed: can be no axis: it differs in each repeat"},
-		{"an entry of a table", "slow.count=1", "", "slow.count: can be no axis"},
+		{"slow clients", "slow.count=0,1", "slow.count(count)[0 1]", ""},
+		{"keys that change together", "connections+load.rate=500:20,1000:10/s", "connections+load.rate(connections+load.rate)*[500:20 1000:10/s]", ""},
+		{"a value for one of two", "connections+load.rate=500,1000", "", "connections+load.rate: 500 is not one value for each key: write them as A:B"},
+		{"a setting that is tied", "connections+bucket.Num=500:1", "", "gateway.bucket.Num: keys of the load alone can be tied"},
+		{"an entry of a table", "fault.hold=1s", "", "fault.hold: can be no axis"},
 		{"all problems at once", "bucket.Nmu=1 seed=1", "", "seed: can be no axis"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,6 +102,7 @@ func TestSweepCells(t *testing.T) {
 		{"a grid without", loadtest.SweepSettings{Grid: "bucket.Num=1,2 bucket.ConsumerNum=8"}, []string{"4 32", "1 8", "2 8"}},
 		{"one factor at a time", loadtest.SweepSettings{Grid: "bucket.Num=1,2,4 bucket.ConsumerNum=1,32", Design: loadtest.DesignOFAT}, []string{"4 32", "1 32", "2 32", "4 1"}},
 		{"work", loadtest.SweepSettings{Grid: "connections=20,40 bucket.Num=1"}, []string{"20 4", "20 1", "40 4", "40 1"}},
+		{"work that changes together", loadtest.SweepSettings{Grid: "connections+load.rate=20:40,40:20"}, []string{"20:40", "40:20"}},
 		{"a size in other words", loadtest.SweepSettings{Grid: "bucket.joinBytes=65536,1KiB"}, []string{"64KiB", "1KiB"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

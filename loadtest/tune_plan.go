@@ -64,7 +64,7 @@ func NewTunePlan(s scenarios.Scenario, o TuneSettings, m Machine) (*TunePlan, er
 		return nil, err
 	}
 	for _, a := range axes {
-		if a.Work {
+		if a.Work || strings.HasPrefix(a.Key, "slow.") {
 			return nil, fmt.Errorf("%s: changes the load, and no setting of a server: tune looks for settings under one load", a.Key)
 		}
 	}

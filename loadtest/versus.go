@@ -19,6 +19,8 @@ type VersusOptions struct {
 	Plans []*Plan
 	// Repeat is how often each target runs.
 	Repeat int
+	// Duet runs two targets at the same time, with messages that take turns.
+	Duet bool
 	// Gate makes a first target that does worse than another one exit with ExitRegression.
 	Gate bool
 	// Before is called before each run, After with its result.
@@ -29,7 +31,7 @@ type VersusOptions struct {
 // RunVersus runs several targets in turn on the same work and compares them. Runs
 // go in blocks, in which each target runs once; the order within the first block is
 // drawn from the seed, and every second block is the one before it backwards, so
-// that a machine that slowly changes favours none.
+// that a machine that slowly changes favours none. The two runs of a duet are a block.
 func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, error) {
 	root := o.Options.Root
 	if root == "" {
@@ -40,44 +42,51 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 	if len(o.Plans) == 1 {
 		suffix = "-repeat"
 	}
+	if o.Duet {
+		suffix = "-duet"
+		if err := fitsDuet(o.Plans); err != nil {
+			return nil, "", err
+		}
+	}
 	dir, err := reports.CreateFolder(root, s.Name+suffix, time.Now())
 	if err != nil {
 		return nil, "", err
 	}
 	v := &reports.Versus{
 		Schema: reports.VersusSchema, ID: filepath.Base(dir), Scenario: s.Name, Purpose: s.Purpose, Subprotocol: spokenBy(o.Plans),
-		Loop: loop(s), Started: time.Now(), Seed: s.Seed, Repeat: o.Repeat,
+		Loop: loop(s), Started: time.Now(), Seed: s.Seed, Repeat: o.Repeat, Duet: o.Duet,
 	}
 	for _, p := range o.Plans {
 		v.Targets = append(v.Targets, string(p.Target))
 	}
 	order := blocks(o.Plans, o.Repeat, s.Seed)
+	atOnce := 1
+	if o.Duet {
+		atOnce = duetSize
+	}
 	var results []*reports.Result
 	var failed error
-	for i, plan := range order {
-		if ctx.Err() != nil {
-			break
+	for i := 0; i < len(order) && ctx.Err() == nil; i += atOnce {
+		options := make([]Options, atOnce)
+		for j := range options {
+			options[j] = o.options(order[i+j], dir, i/len(o.Plans))
 		}
-		run := o.Options
-		// Repeats differ in their seed, and the targets of a block have the same.
-		p := *plan
-		p.Scenario.Seed += uint64(i / len(o.Plans))
-		plan = &p
-		run.Plan, run.Root, run.Name, run.KeepLatest = plan, dir, reports.ShortTarget(string(plan.Target)), true
 		if o.Before != nil {
-			run.Progress = o.Before(i+1, len(order), plan)
+			options[0].Progress = o.Before(i+1, len(order), options[0].Plan)
 		}
-		result, runDir, err := Run(ctx, run)
+		done, dirs, err := runAtOnce(ctx, options)
 		if err != nil {
 			failed = err
 			break
 		}
-		results = append(results, result)
-		v.Runs = append(v.Runs, reports.VersusRun{
-			Target: result.Target, Folder: filepath.Base(runDir), Verdict: result.Verdict, ThresholdsOK: result.ThresholdsOK, ExitCode: result.ExitCode,
-		})
-		if o.After != nil {
-			o.After(result, runDir)
+		for j, result := range done {
+			results = append(results, result)
+			v.Runs = append(v.Runs, reports.VersusRun{
+				Target: result.Target, Folder: filepath.Base(dirs[j]), Verdict: result.Verdict, ThresholdsOK: result.ThresholdsOK, ExitCode: result.ExitCode,
+			})
+			if o.After != nil {
+				o.After(result, dirs[j])
+			}
 		}
 	}
 	v.Interrupted = ctx.Err() != nil
@@ -94,6 +103,24 @@ func RunVersus(ctx context.Context, o VersusOptions) (*reports.Versus, string, e
 		}
 	}
 	return v, dir, errors.Join(failed, reports.WriteVersus(dir, v), reports.PointLatest(root, dir))
+}
+
+// options are those of one run of a block.
+func (o VersusOptions) options(plan *Plan, dir string, block int) Options {
+	run, p := o.Options, *plan
+	// Repeats differ in their seed, and the targets of a block have the same.
+	p.Scenario.Seed += uint64(block)
+	run.Plan, run.Root, run.Name, run.KeepLatest = &p, dir, reports.ShortTarget(string(plan.Target)), true
+	return run
+}
+
+// runAtOnce carries out one run, or the two of a duet.
+func runAtOnce(ctx context.Context, options []Options) ([]*reports.Result, []string, error) {
+	if len(options) > 1 {
+		return runDuet(ctx, options)
+	}
+	result, dir, err := Run(ctx, options[0])
+	return []*reports.Result{result}, []string{dir}, err
 }
 
 // blocks is the order of the runs.
@@ -128,6 +155,9 @@ func versusExit(v *reports.Versus, results []*reports.Result) int {
 			counts = counts || r.Verdict != reports.Invalid
 			if t == v.Targets[0] && code == ExitOK && r.ExitCode != ExitOK {
 				code = r.ExitCode
+				if code == ExitInterrupted { // not by a signal: the other run of its duet has failed
+					code = ExitError
+				}
 			}
 		}
 		if !counts && code == ExitOK {

@@ -45,6 +45,9 @@ type Comparison struct {
 	Alpha float64 `json:"alpha"`
 	// Paired says that runs were compared block by block.
 	Paired bool `json:"paired"`
+	// Identical says that both sides are the very same runs: every figure is the same as
+	// itself, and no statistics were asked.
+	Identical bool `json:"identical,omitempty" schema:"optional"`
 	// Forced says that Unlike, the reasons to refuse the comparison, were overridden.
 	Forced bool     `json:"forced,omitempty"`
 	Unlike []string `json:"unlike,omitempty"`
@@ -168,6 +171,9 @@ type comparedMetric struct {
 	higher             bool
 }
 
+// metricCapacity is the figure of a search for the highest rate.
+const metricCapacity = "capacity.messages_per_second"
+
 var (
 	metricCPU  = comparedMetric{"server.cpu_us_per_delivery", "server CPU per delivery", "us", false}
 	metricRSS  = comparedMetric{"server.rss_bytes_per_connection", "memory per idle connection", "bytes", false}
@@ -181,7 +187,7 @@ var (
 func primaryMetrics(r *Result) []comparedMetric {
 	switch {
 	case r.Capacity != nil:
-		return []comparedMetric{{"capacity.messages_per_second", "sustained rate", "messages/s", true}, metricCPU, metricRSS}
+		return []comparedMetric{{metricCapacity, "sustained rate", "messages/s", true}, metricCPU, metricRSS}
 	case r.Loop == "closed":
 		return []comparedMetric{metricRate, metricCPU, metricRSS}
 	case r.Loop == "idle":
@@ -242,14 +248,26 @@ func Compare(base, next Set, o CompareOptions) (*Comparison, error) {
 	}
 	turns := base.Source != "" && base.Source == next.Source
 	c.Scenario = n.runs[0].Scenario
-	c.Unlike = unlike(b.runs, n.runs, turns)
+	shared := 0
+	for _, r := range b.runs {
+		if slices.ContainsFunc(n.runs, r.isSame) {
+			shared++
+		}
+	}
+	c.Identical = shared == len(b.runs) && shared == len(n.runs)
+	if !c.Identical {
+		c.Unlike = unlike(b.runs, n.runs, turns)
+	}
 	c.Forced = len(c.Unlike) > 0
 	if c.Forced && !o.Force {
 		return nil, fmt.Errorf("%w: %s", ErrUnlike, strings.Join(c.Unlike, "; "))
 	}
 	c.Differences = differences(b.runs, n.runs)
-	if slices.ContainsFunc(c.Base.Runs, func(id string) bool { return slices.Contains(c.New.Runs, id) }) {
-		c.Notes = append(c.Notes, "A run stands on both sides: it is the same as itself.")
+	switch {
+	case c.Identical:
+		c.Notes = append(c.Notes, "Both sides are the same runs: they are the same as themselves, and nothing was measured twice.")
+	case shared > 0:
+		c.Notes = append(c.Notes, fmt.Sprintf("%s on both sides: what is the same as itself shows no change.", plural(int64(shared), "run")))
 	}
 	c.judge(b, n, turns, o)
 	for _, m := range secondaryMetrics {
@@ -274,7 +292,7 @@ func side(set Set) (Side, counted) {
 	var c counted
 	for i, r := range set.Runs {
 		why := r.outOfFigures()
-		if slices.ContainsFunc(c.runs, func(o *Result) bool { return o.ID == r.ID && o.Started.Equal(r.Started) && o.RunID == r.RunID }) {
+		if slices.ContainsFunc(c.runs, r.isSame) {
 			why = "it is named twice, and one run is one observation"
 		}
 		if why != "" {
@@ -292,6 +310,12 @@ func side(set Set) (Side, counted) {
 		s.Label = ShortTarget(s.Target)
 	}
 	return s, c
+}
+
+// isSame tells whether two documents are of one run: it has one number, drawn at its
+// start, wherever its folder was copied to.
+func (r *Result) isSame(o *Result) bool {
+	return o.ID == r.ID && o.Started.Equal(r.Started) && o.RunID == r.RunID
 }
 
 // outOfFigures is why a run stands in no figure of several runs, empty for one that does.
@@ -342,8 +366,17 @@ func (c *Comparison) judge(b, n counted, turns bool, o CompareOptions) {
 			c.Notes = append(c.Notes, fmt.Sprintf("%s in no pair: the other of the block does not count.", plural(int64(left), "run")))
 		}
 	}
+	if c.Identical {
+		c.Verdict = stats.Same
+		for i := range c.Figures {
+			f := &c.Figures[i]
+			f.Verdict, f.Ratio, f.Low, f.High = stats.Same, ptr(1.0), nil, nil
+		}
+		return
+	}
 	var verdicts []stats.Verdict
 	for i, a := range stats.Decide(questions, o.Alpha) {
+		c.censor(&a, metrics[i].metric, b, n)
 		c.Figures[i].answer(a)
 		verdicts = append(verdicts, a.Verdict)
 		if a.Verdict == stats.Inconclusive {
@@ -351,6 +384,27 @@ func (c *Comparison) judge(b, n counted, turns bool, o CompareOptions) {
 		}
 	}
 	c.Verdict = stats.Overall(verdicts)
+}
+
+// censor takes back what rates that were never exceeded cannot tell: with a search on
+// either side that ended at its highest rate, the same may be two different capacities.
+func (c *Comparison) censor(a *stats.Answer, metric string, b, n counted) {
+	if metric != metricCapacity {
+		return
+	}
+	censored := int64(0)
+	for _, r := range slices.Concat(b.runs, n.runs) {
+		if r.Capacity != nil && r.Capacity.censored() {
+			censored++
+		}
+	}
+	if censored == 0 {
+		return
+	}
+	c.Notes = append(c.Notes, fmt.Sprintf("%s held the highest rate of the search (capacity.to): the sustained rate is that or more.", plural(censored, "run")))
+	if a.Verdict == stats.Same {
+		a.Verdict, a.Reason, a.Runs = stats.Inconclusive, "a search ended at its highest rate", 0
+	}
 }
 
 func (f *ComparedFigure) answer(a stats.Answer) {

@@ -109,12 +109,26 @@ func TestCompareFindsWhatWasPlanted(t *testing.T) {
 	if f := figure(t, few, cpuMetric); few.Paired || f.Test != "Mann-Whitney" || f.Verdict != stats.Regressed {
 		t.Errorf("five runs: %+v", f)
 	}
-	same := turns(t, "firetower", 8, 1, 3)
-	for _, r := range same.Runs {
-		r.Completion.P95 = ptr(40.0)
+	// Compared with itself a set is the same, however few its runs and wide its noise; by
+	// its runs, and not by its name.
+	for _, n := range []int{1, 3, 8} {
+		c, text := compared(t, turns(t, "firetower", n, 1, 3), turns(t, "firetower", n, 1, 3), false)
+		if f := figure(t, c, "completion.p95"); c.Verdict != stats.Same || !c.Identical || f.Verdict != stats.Same || *f.Ratio != 1 || f.P != nil ||
+			!strings.HasPrefix(text, "SAME: sample, both sides are the same ") || strings.Contains(text, "single run") {
+			t.Errorf("%d runs and themselves: %s\n%+v", n, text, f)
+		}
 	}
-	if c, text := compared(t, same, same, false); c.Verdict != stats.Same || !strings.HasPrefix(text, "SAME: sample, 8 runs of firetower against 8") || !strings.Contains(text, "stands on both sides") {
-		t.Errorf("a set and itself: %s", text)
+	all, part := turns(t, "firetower", 8, 1, 3), turns(t, "firetower", 8, 1, 3)
+	part.Runs, part.Blocks = part.Runs[:7], part.Blocks[:7]
+	if c, text := compared(t, all, part, false); c.Identical || !strings.Contains(text, "7 runs on both sides") {
+		t.Errorf("a set and a part of it: %s", text)
+	}
+	again := turns(t, "firetower", 8, 1, 4)
+	for _, r := range again.Runs {
+		r.RunID = "another"
+	}
+	if c, _ := compared(t, all, again, false); c.Identical {
+		t.Error("runs of the same names that were made anew count as the same")
 	}
 }
 
@@ -163,6 +177,32 @@ func TestGoldenComparison(t *testing.T) {
 	}
 	if _, err := both.HTML(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Searches that both ended at their highest rate do not say that two servers can do the
+// same, and one that did not shows which can do less.
+func TestCompareOfCapacitiesThatWereNotFound(t *testing.T) {
+	t.Parallel()
+	search := func(label string, rate float64, failed *float64) reports.Set {
+		s := setOf(t, label, 4, 4.01, 4.02, 3.99, 3.98)
+		for _, r := range s.Runs {
+			r.Capacity = &reports.Capacity{MessagesPerSecond: rate, Failed: failed}
+		}
+		return s
+	}
+	const metric = "capacity.messages_per_second"
+	c, text := compared(t, search("a", 1000, nil), search("b", 1000, nil), false)
+	if f := figure(t, c, metric); f.Verdict != stats.Inconclusive || f.Reason == "" || !strings.Contains(text, "10 runs held the highest rate of the search (capacity.to)") {
+		t.Errorf("%+v\n%s", f, text)
+	}
+	c, _ = compared(t, search("a", 1000, nil), search("b", 500, ptr(550.0)), false)
+	if f := figure(t, c, metric); f.Verdict != stats.Regressed {
+		t.Errorf("half of what is not known to be the limit: %+v", f)
+	}
+	c, _ = compared(t, search("a", 500, ptr(550.0)), search("b", 500, ptr(550.0)), false)
+	if f := figure(t, c, metric); f.Verdict != stats.Same {
+		t.Errorf("two limits that were found: %+v", f)
 	}
 }
 

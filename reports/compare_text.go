@@ -57,6 +57,10 @@ func (d *Comparisons) Summary(dir string) string {
 
 // headline is the verdict in one line.
 func (c *Comparison) headline() string {
+	if c.Identical {
+		return fmt.Sprintf("%s: %s, both sides are the same %s of %s", strings.ToUpper(string(c.Verdict)), c.Scenario,
+			plural(int64(len(c.New.Runs)), "run"), c.New.Label)
+	}
 	return fmt.Sprintf("%s: %s, %s of %s against %s of %s", strings.ToUpper(string(c.Verdict)), c.Scenario,
 		plural(int64(len(c.New.Runs)), "run"), c.New.Label, plural(int64(len(c.Base.Runs)), "run"), c.Base.Label)
 }
@@ -181,7 +185,7 @@ func (c *Comparison) warnings() []string {
 			add("%s: %s", s.Label, s.Within)
 		}
 	}
-	if len(c.Base.Runs) == 1 || len(c.New.Runs) == 1 {
+	if !c.Identical && (len(c.Base.Runs) == 1 || len(c.New.Runs) == 1) {
 		add("A single run of a side tells no change from noise: starts of one build often differ by 10 %%.")
 	}
 	return out
@@ -252,6 +256,9 @@ func (f ComparedFigure) label() string {
 
 // method says how the verdicts came about.
 func (c *Comparison) method() string {
+	if c.Identical {
+		return "by the runs' own numbers; to learn how far two runs of one build differ, repeat them: firetower loadtest run SCENARIO --vs firetower@COPY --duet --repeat 12"
+	}
 	design := "independent runs, Hodges-Lehmann ratio new / base, Mann-Whitney p"
 	if c.Paired {
 		design = "runs in pairs by block, Hodges-Lehmann ratio new / base, signed-rank p"

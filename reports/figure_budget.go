@@ -71,7 +71,7 @@ func (r *Result) capacityBlocks() []block {
 	if c.Failed != nil {
 		sentence += " " + figure(*c.Failed) + " messages/s did not."
 	} else if c.MessagesPerSecond > 0 {
-		sentence += " No higher rate was tried."
+		sentence = "At least " + sentence + " capacity.to ends the search there: the highest rate is not known."
 	}
 	t := table{Head: []string{"trial", "messages/s", "achieved", "p50, ms", "p99, ms", "lost", "publish lag p99, ms", "", "reason"}, Words: 8}
 	ch := chart{label: "Latency by rate", y: axis{title: "ms"}}

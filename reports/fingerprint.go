@@ -71,6 +71,8 @@ func unlike(base, next []*Result, turns bool) []string {
 				keys = fmt.Sprintf("sha256 %s | %s", clip(first.Configuration.ScenarioHash, 13), clip(r.Configuration.ScenarioHash, 13))
 			}
 			out = append(out, "scenario's keys: "+keys)
+		case (r.Duet == "") != (first.Duet == ""):
+			out = append(out, "the machine: one had it for itself, the other shared it with the other run of its duet")
 		}
 	}
 	for _, f := range fingerprint {

@@ -61,6 +61,9 @@ type Result struct {
 
 	// Loop is "open", "closed" or "idle". Latency of a closed loop is not what users see.
 	Loop string `json:"loop"`
+	// Duet is the target of the run that took turns with this one message by message, empty
+	// of a run that had the machine for itself.
+	Duet string `json:"duet,omitempty" schema:"optional"`
 	// Subprotocol is what the clients asked for.
 	Subprotocol string `json:"subprotocol"`
 	// Connections were subscribed when the measured phase began, slow ones included;
@@ -189,7 +192,8 @@ type Server struct {
 	// idle and subscribed, divided by the clients. Nothing forces a collection.
 	RSSBytesPerConnection *float64 `json:"rss_bytes_per_connection"`
 	CPUSeconds            float64  `json:"cpu_seconds"`
-	// CPUCores is CPUSeconds divided by the length of the measured phase.
+	// CPUCores is CPUSeconds divided by the time that it is of: from the start of the
+	// measured phase to the end of the drain and of the last fault's window.
 	CPUCores float64 `json:"cpu_cores"`
 	// RSSEmpty, RSSIdle and RSSPeak are resident bytes before the first client, with all
 	// of them idle, and the highest that was sampled.
@@ -274,6 +278,9 @@ type Capacity struct {
 	P99Limit            float64         `json:"p99_limit"`
 	Trials              []CapacityTrial `json:"trials"`
 }
+
+// censored says that the highest rate of the search held: the capacity is that or more.
+func (c *Capacity) censored() bool { return c.MessagesPerSecond > 0 && c.Failed == nil }
 
 // CapacityTrial is one rate that was tried, in the order of the search.
 type CapacityTrial struct {

@@ -54,7 +54,7 @@ func readSet(path string) (Set, error) {
 		dir, target, named = strings.Cut(path, ":")
 	}
 	dir = Locate(dir)
-	if !IsVersus(dir) {
+	if KindOf(dir) != KindVersus {
 		if named {
 			return Set{}, fmt.Errorf("%s: %w: %s is no comparison of targets", path, ErrNoTarget, dir)
 		}
@@ -78,12 +78,6 @@ func readSet(path string) (Set, error) {
 		target = v.Targets[0]
 	}
 	return v.Set(dir, target)
-}
-
-// IsVersus tells whether a folder holds runs that took turns.
-func IsVersus(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, VersusFile))
-	return err == nil
 }
 
 // Set reads the runs of one target from the comparison's folder. A target that is an

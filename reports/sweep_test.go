@@ -135,10 +135,38 @@ func TestSweepFindsWhatWasPlanted(t *testing.T) {
 	}
 }
 
+// Three runs of a cell scatter less among themselves than three others would; intervals
+// of main effects are as wide as they must be all the same.
+func TestEffectsOfFewRunsAreNotTooSure(t *testing.T) {
+	t.Parallel()
+	s := planted("grid", 3, 0.1, nothing)
+	for _, e := range s.Questions[0].Results[0].Effects {
+		if s.Axes[e.Axis].Name != "ConsumerNum" {
+			continue
+		}
+		// Two levels of nine cells of three runs: the distance of one from the mean of both
+		// has a deviation of 0.1 / sqrt(2 * 27), and the interval twice 1.96 of that.
+		want := 2 * 1.96 * 0.1 / math.Sqrt(2*27)
+		for _, l := range e.Levels {
+			if got := math.Log(l.High / l.Low); math.Abs(got/want-1) > 0.15 {
+				t.Errorf("%s: an interval of %.4f, want some %.4f", l.Value, got, want)
+			}
+		}
+	}
+}
+
 func TestSweepWithoutEffectSaysSo(t *testing.T) {
 	t.Parallel()
 	s := planted("grid", 3, 0.03, nothing)
 	text := s.Summary("")
+	for line := range strings.Lines(text) {
+		if len(line) > 119 {
+			t.Errorf("a line of %d characters: %s", len(line), line)
+		}
+	}
+	if want := "  Num  BuffChanCount  ConsumerNum   runs"; !strings.Contains(text, want) {
+		t.Errorf("lacks %q:\n%s", want, text)
+	}
 	if !strings.Contains(text, "No setting beats the default beyond noise here: none of 17 settings, on none of 2 objectives.") ||
 		!strings.Contains(text, "the default among them.") {
 		t.Error(text)

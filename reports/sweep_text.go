@@ -28,7 +28,11 @@ func (s *Sweep) Summary(dir string) string {
 	}
 	for _, d := range s.Drift {
 		if d.Objective == 0 {
-			fmt.Fprintf(&b, "  drift      %s\n", s.DriftLine(d))
+			lead := "drift"
+			for _, line := range wrap(s.DriftLine(d), lineWidth-13) {
+				fmt.Fprintf(&b, "  %-11s%s\n", lead, line)
+				lead = ""
+			}
 		}
 	}
 	for i, e := range s.Excluded {
@@ -78,55 +82,133 @@ func (s *Sweep) writeQuestion(b *strings.Builder, q int) {
 	if len(s.Objectives) == 0 {
 		return
 	}
-	first := s.Objectives[0]
 	cells := s.Ranked(q)
 	if len(cells) == 0 {
 		return
 	}
-	width := 16
-	for _, c := range cells {
-		width = max(width, len(s.Label(c)))
-	}
-	fmt.Fprintf(b, "\n    %-*s%5s", width, "by "+clip(first.Name, width-3), "runs")
-	for i, o := range s.Objectives {
-		fmt.Fprintf(b, "%22s", clip(unitName(o), 21))
-		if i == 0 {
-			fmt.Fprintf(b, "%25s", "against the default")
-		}
-	}
+	t := s.columns(q)
 	b.WriteString("\n")
+	for _, line := range t.head() {
+		fmt.Fprintf(b, "    %s\n", strings.TrimRight(line, " "))
+	}
 	shown := 0
 	for i, c := range cells {
 		if i >= shownCells && !s.Cells[c].Default {
 			continue
 		}
 		shown++
-		s.writeCell(b, c, width)
+		s.writeCell(b, c, t)
 	}
 	if shown < len(cells) {
 		fmt.Fprintf(b, "    and %d more cells, see %s\n", len(cells)-shown, SweepCSVFile)
 	}
-	b.WriteString("    = is not told from the best; * is on the Pareto front, in that share of the resamples\n\n")
+	if left := len(s.Objectives) - t.objectives; left > 0 {
+		fmt.Fprintf(b, "    and %s more of each, see %s\n", plural(int64(left), "figure"), SweepCSVFile)
+	}
+	b.WriteString("    = is not told from the best; * is on the Pareto front\n\n")
 }
 
-func (s *Sweep) writeCell(b *strings.Builder, index, width int) {
-	c := s.Cells[index]
-	mark := "  "
-	if len(c.Figures) > 0 && c.Figures[0].Tie {
-		mark = "= "
+// cellTable is the columns of a question's cells in a terminal: their settings, how many
+// runs they have, and as many of the objectives as there is room for.
+type cellTable struct {
+	names  []string // of all columns
+	widths []int
+	axes   []int // of the settings
+	// objectives is how many are shown, from the first.
+	objectives int
+}
+
+// The widths of an objective's column and of that of its ratio.
+const (
+	objectiveWidth = 14
+	againstWidth   = 22
+)
+
+// columns lays out the table of a question.
+func (s *Sweep) columns(question int) cellTable {
+	var t cellTable
+	total := 4
+	add := func(name string, width int) {
+		t.names, t.widths = append(t.names, name), append(t.widths, width)
+		total += width
 	}
-	fmt.Fprintf(b, "  %s%-*s%5d", mark, width, s.Label(index), c.Runs)
-	for i, f := range c.Figures {
-		fmt.Fprintf(b, "%22s", cell(f.Median, s.Objectives[i].Unit))
+	for i, a := range s.Axes {
+		if a.Work {
+			continue
+		}
+		width := len(a.Name)
+		for _, c := range s.cellsOf(question) {
+			width = max(width, len(s.Cells[c].Values[i]))
+		}
+		t.axes = append(t.axes, i)
+		add(a.Name, width+2)
+	}
+	add("runs", 5)
+	for i, o := range s.Objectives {
+		if i > 0 && total+objectiveWidth > lineWidth {
+			break
+		}
+		add(unitName(o), objectiveWidth)
 		if i == 0 {
-			fmt.Fprintf(b, "%25s", s.against(c, f))
+			add("against the default", againstWidth)
+		}
+		t.objectives++
+	}
+	return t
+}
+
+// head is the names of the columns, each over as many lines as it takes.
+func (t cellTable) head() []string {
+	columns, height := make([][]string, len(t.names)), 0
+	for i, name := range t.names {
+		columns[i] = wrap(name, t.widths[i]-1)
+		height = max(height, len(columns[i]))
+	}
+	lines := make([]string, height)
+	for i, column := range columns {
+		for l := range lines {
+			text := ""
+			if at := l - (height - len(column)); at >= 0 {
+				text = column[at]
+			}
+			lines[l] += t.pad(i, text)
 		}
 	}
-	if c.Default {
-		b.WriteString("  the default")
+	return lines
+}
+
+// pad fits a text into its column: settings stand on the left of theirs.
+func (t cellTable) pad(column int, text string) string {
+	if column < len(t.axes) {
+		return fmt.Sprintf("%-*s", t.widths[column], text)
 	}
-	if c.Pareto && c.ParetoShare != nil {
-		fmt.Fprintf(b, "  * %.0f %%", 100**c.ParetoShare)
+	return fmt.Sprintf("%*s", t.widths[column], clip(text, t.widths[column]-1))
+}
+
+func (s *Sweep) writeCell(b *strings.Builder, index int, t cellTable) {
+	c := s.Cells[index]
+	mark := []byte("  ")
+	if len(c.Figures) > 0 && c.Figures[0].Tie {
+		mark[0] = '='
+	}
+	if c.Pareto {
+		mark[1] = '*'
+	}
+	fmt.Fprintf(b, " %s ", mark)
+	column := 0
+	put := func(text string) {
+		b.WriteString(t.pad(column, text))
+		column++
+	}
+	for _, axis := range t.axes {
+		put(c.Values[axis])
+	}
+	put(strconv.Itoa(c.Runs))
+	for i, f := range c.Figures[:min(len(c.Figures), t.objectives)] {
+		put(cell(f.Median, s.Objectives[i].Unit))
+		if i == 0 {
+			put(s.against(c, f))
+		}
 	}
 	if c.Missed > 0 {
 		fmt.Fprintf(b, "  missed a threshold in %d", c.Missed)
@@ -141,7 +223,7 @@ func (s *Sweep) writeCell(b *strings.Builder, index, width int) {
 func (s *Sweep) against(cell SweepCell, f SweepFigure) string {
 	switch {
 	case cell.Default:
-		return ""
+		return "the default"
 	case f.Ratio == nil:
 		return none
 	default:

@@ -96,11 +96,15 @@ func (r *Result) capacityLine() string {
 	case c.MessagesPerSecond == 0:
 		return fmt.Sprintf("  capacity   none of %s held a p99 of %s ms", plural(int64(len(c.Trials)), "rate"), figure(c.P99Limit))
 	}
-	text := fmt.Sprintf("  capacity   %s messages/s (%s deliveries/s) with a p99 of at most %s ms", figure(c.MessagesPerSecond), short(roundTo(c.DeliveriesPerSecond, 3)), figure(c.P99Limit))
+	atLeast := ""
+	if c.censored() {
+		atLeast = "at least "
+	}
+	text := fmt.Sprintf("  capacity   %s%s messages/s (%s deliveries/s) with a p99 of at most %s ms", atLeast, figure(c.MessagesPerSecond), short(roundTo(c.DeliveriesPerSecond, 3)), figure(c.P99Limit))
 	if c.Failed != nil {
 		return text + "; " + figure(*c.Failed) + " did not hold"
 	}
-	return text + "; no higher rate was tried"
+	return text + "; capacity.to ends the search there"
 }
 
 // budgetLine is where the mean time of a delivery went; empty when no one told.

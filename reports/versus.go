@@ -18,7 +18,8 @@ const VersusSchema = "firetower.versus/v1"
 // VersusFile is the file of a comparison of targets in its folder.
 const VersusFile = "vs.json"
 
-// Versus is what several targets made of the same work, in turn on one machine.
+// Versus is what several targets made of the same work, in turn on one machine or two
+// of them at the same time.
 type Versus struct {
 	Schema   string `json:"schema"`
 	ID       string `json:"id"`
@@ -32,8 +33,11 @@ type Versus struct {
 	Ended       time.Time `json:"ended"`
 	Seed        uint64    `json:"seed"`
 	Repeat      int       `json:"repeat"`
-	Interrupted bool      `json:"interrupted,omitempty"`
-	ExitCode    int       `json:"exit_code"`
+	// Duet says that the two runs of a block ran at the same time, and that their messages
+	// took turns.
+	Duet        bool `json:"duet,omitempty" schema:"optional"`
+	Interrupted bool `json:"interrupted,omitempty"`
+	ExitCode    int  `json:"exit_code"`
 	// Targets are what ran; the first is what the others are compared with.
 	Targets []string    `json:"targets"`
 	Runs    []VersusRun `json:"runs"`
@@ -206,10 +210,18 @@ func ratio(a, b *float64) *float64 {
 	return ptr(*a / *b)
 }
 
+// how says how the targets took turns.
+func (v *Versus) how() string {
+	if v.Duet {
+		return "in duets"
+	}
+	return "in turn"
+}
+
 // Summary is the comparison for a terminal.
 func (v *Versus) Summary(dir string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s in turn, %s each, on the same work (%s, %s loop)\n", v.Scenario, strings.Join(shortTargets(v.Targets), ", "),
+	fmt.Fprintf(&b, "%s: %s %s, %s each, on the same work (%s, %s loop)\n", v.Scenario, strings.Join(shortTargets(v.Targets), ", "), v.how(),
 		plural(int64(v.Repeat), "run"), v.Subprotocol, v.Loop)
 	order := make([]string, len(v.Runs))
 	for i, r := range v.Runs {

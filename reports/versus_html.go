@@ -13,7 +13,7 @@ func (v *Versus) HTML() ([]byte, error) {
 	s := sheet{
 		Title: fmt.Sprintf("%s: %s", v.Scenario, strings.Join(names, ", ")), Name: v.Scenario, On: "on " + strings.Join(names, ", "), Purpose: v.Purpose,
 		Lines: []string{
-			fmt.Sprintf("%s each, in turn, on the same work: %s, %s loop", plural(int64(v.Repeat), "run"), v.Subprotocol, v.Loop),
+			fmt.Sprintf("%s each, %s, on the same work: %s, %s loop", plural(int64(v.Repeat), "run"), v.how(), v.Subprotocol, v.Loop),
 			v.Started.UTC().Format("2006-01-02 15:04:05 UTC") + ", " + seconds(float64(v.Ended.Sub(v.Started).Milliseconds())),
 		},
 		Footer: v.ID + " · " + v.Schema + " · the whole document stands in this page as JSON", Document: v,

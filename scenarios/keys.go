@@ -154,12 +154,16 @@ func find[T any](keys []key[T], name string) (key[T], bool) {
 }
 
 // Set gives the key called name the value that text holds, as a flag or an
-// environment variable would. Entries of arrays of tables cannot be set so.
+// environment variable would. Of arrays of tables a single [[slow]] can be set so, and
+// slow.count = 0 takes it away, with the thresholds that are about it.
 func (s *Scenario) Set(name, text string) error {
 	for _, table := range freeTables {
 		if rest, ok := strings.CutPrefix(name, table+"."); ok {
 			return s.setFree(table, rest, text)
 		}
+	}
+	if key, ok := strings.CutPrefix(name, "slow."); ok {
+		return s.setSlow(key, text)
 	}
 	k, ok := find(scenarioKeys, name)
 	if !ok {
@@ -169,6 +173,40 @@ func (s *Scenario) Set(name, text string) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	s.forget(name)
+	return nil
+}
+
+// setSlow sets a key of the one group of slow clients.
+func (s *Scenario) setSlow(name, text string) error {
+	k, ok := find(slowKeys, name)
+	switch {
+	case !ok:
+		return fmt.Errorf("no key %q%s", "slow."+name, DidYouMean(name, names(slowKeys)))
+	case len(s.Slow) != 1:
+		return fmt.Errorf("slow.%s: needs a scenario with one [[slow]], this one has %d", name, len(s.Slow))
+	case name == "count" && strings.TrimSpace(text) == "0":
+		s.Slow = nil
+		s.Thresholds = slices.DeleteFunc(slices.Clone(s.Thresholds), func(t Threshold) bool { return strings.HasPrefix(t.Metric, "slow.") })
+		return nil
+	}
+	s.Slow = slices.Clone(s.Slow)
+	if err := assignText(k.at(&s.Slow[0]), text); err != nil {
+		return fmt.Errorf("slow.%s: %w", name, err)
+	}
+	// The rate of a slow reader means nothing to another kind, and is zero there as a file
+	// would leave it; one that comes to have a meaning begins at its default.
+	def := defaultSlow()
+	for _, k := range slowKeys {
+		if k.when == nil || k.when.on != name {
+			continue
+		}
+		switch at := reflect.ValueOf(k.at(&s.Slow[0])).Elem(); {
+		case !k.means(&s.Slow[0]):
+			at.SetZero()
+		case at.IsZero():
+			at.Set(reflect.ValueOf(k.at(&def)).Elem())
+		}
+	}
 	return nil
 }
 

@@ -20,7 +20,7 @@ func TestEveryScenarioOfTheCatalogueLoads(t *testing.T) {
 	t.Parallel()
 	names := scenarios.Names()
 	for _, want := range []string{
-		"smoke", "1k-group", "5k-group", "10k-group", "50k-group", "1k-topics-10-subs", "10k-topics-churn", "burst-5k", "inflight-1k",
+		"smoke", "1k-group", "5k-group", "10k-group", "50k-group", "1k-topics-10-subs", "10-topics-1k-subs", "10k-topics-churn", "burst-5k", "inflight-1k",
 		"idle-10k", "idle-50k", "connect-storm", "reconnect-storm", "slow-1pct", "never-reads", "gateway-kill", "gateway-pause",
 		"manager-restart", "link-blackhole", "capacity-search", "mixed-payload", "soak",
 	} {
@@ -300,4 +300,44 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("printed twice, two texts:\n%s\n%s", s.Encode(), again.Encode())
 		}
 	})
+}
+
+// The one group of slow clients can be set, and taken away with what must hold of it.
+func TestSetOfSlowClients(t *testing.T) {
+	t.Parallel()
+	s, err := scenarios.Open("never-reads")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := s.Clone()
+	for key, text := range map[string]string{"slow.kind": "slow-writer", "slow.count": "7"} {
+		if err := with.Set(key, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g := with.Slow[0]; g.Kind != scenarios.SlowWriter || g.Count != 7 || s.Slow[0].Count != 1 {
+		t.Errorf("set %+v, and the scenario that it is a copy of has %+v", g, s.Slow[0])
+	}
+	if err := with.Set("slow.count", "0"); err != nil || len(with.Slow) != 0 || len(with.Thresholds) != len(s.Thresholds)-1 {
+		t.Errorf("%d groups and %d thresholds are left (%v)", len(with.Slow), len(with.Thresholds), err)
+	}
+	if err := with.Validate(); err != nil {
+		t.Error(err)
+	}
+	// What the file says of a slow reader is no hindrance to another kind.
+	readers, err := scenarios.Open("slow-1pct")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(readers.Set("slow.rate", "3/s"), readers.Set("slow.kind", "half-open"), readers.Validate()); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(readers.Set("slow.kind", "slow-reader"), readers.Validate()); err != nil || readers.Slow[0].Rate.PerSecond != 1 {
+		t.Errorf("%+v: %v", readers.Slow[0], err)
+	}
+	for key, want := range map[string]string{"slow.count": "needs a scenario with one [[slow]], this one has 0", "slow.cuont": `did you mean "count"`} {
+		if err := with.Set(key, "1"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", key, err, want)
+		}
+	}
 }

@@ -35,6 +35,7 @@ type account struct {
 	phases  [MaxPhases]*phaseLedger
 	newest  Phase // the phase of the newest good message
 	rows    *rowTable
+	known   knownMessages
 
 	intervalEnd int64 // when the current second ends; 0 before the first message
 	interval    [MaxPhases]*latency.Recorder
@@ -132,24 +133,29 @@ func (a *account) phase(p Phase) *phaseLedger {
 // message counts one message of the server that holds a stamp: data is the stamped bytes, envelope what stands before
 // it in the frame, wire the size of the whole frame and now when it was read. conn counts within the shard.
 func (a *account) message(conn int, envelope, data []byte, wire int, now int64) {
-	s, err := stamp.Parse(data)
-	if err != nil {
-		a.corrupt()
-		return
+	k := a.known.of(data)
+	if !k.is(envelope, data) {
+		s, err := stamp.Parse(data)
+		if err != nil {
+			a.corrupt()
+			return
+		}
+		if s.Run != a.config.RunID || uint64(s.Topic) >= uint64(len(a.topics)) || int(s.Publisher) >= a.config.Publishers ||
+			s.Phase >= MaxPhases || s.Sequence == 0 || len(envelope) > 0 && !bytes.Contains(envelope, a.topics[s.Topic]) {
+			a.foreign()
+			return
+		}
+		k.keep(envelope, data, s)
 	}
+	s := &k.stamp
 	plan := &a.config.Topics
 	global := a.config.FirstIndex + a.first + conn
 	slot := -1
 	if uint64(s.Topic) < uint64(plan.Count) {
 		slot = plan.Slot(global, int(s.Topic))
 	}
-	if s.Run != a.config.RunID || slot < 0 && !a.churns(s.Topic) || int(s.Publisher) >= a.config.Publishers ||
-		s.Phase >= MaxPhases || s.Sequence == 0 || len(envelope) > 0 && !bytes.Contains(envelope, a.topics[s.Topic]) {
-		a.foreign()
-		return
-	}
 	if slot < 0 {
-		if !a.churn.message(conn, &s, now) {
+		if !a.churns(s.Topic) || !a.churn.message(conn, s, now) {
 			a.foreign()
 		}
 		return

@@ -100,13 +100,19 @@ func TestCentrifugoFrames(t *testing.T) {
 		frames []string
 		want   tally
 	}{
-		"one message":                {[]string{push(1)}, tally{Received: 1, Bytes: size + 4}},
-		"joined messages":            {[]string{push(1) + "\n" + push(2) + "\n" + push(3)}, tally{Received: 3, Bytes: 3*size + 2 + 4}},
-		"a newline at the end":       {[]string{push(1) + "\n"}, tally{Received: 1, Bytes: size + 1 + 4}},
-		"offset behind the data":     {[]string{strings.Replace(push(1), `"}}}`, `","offset":1}}}`, 1)}, tally{Received: 1, Bytes: size + 11 + 4}},
-		"twice and out of order":     {[]string{push(2) + "\n" + push(1) + "\n" + push(2)}, tally{Received: 2, Duplicated: 1, Reordered: 1, Bytes: 2*size + 2 + 4}},
-		"the wrong channel":          {[]string{strings.Replace(push(1), "loadtest-0", "loadtest-1", 1)}, tally{Foreign: 1}},
-		"a longer channel":           {[]string{strings.Replace(push(1), "loadtest-0", "loadtest-00", 1)}, tally{Foreign: 1}},
+		"one message":            {[]string{push(1)}, tally{Received: 1, Bytes: size + 4}},
+		"joined messages":        {[]string{push(1) + "\n" + push(2) + "\n" + push(3)}, tally{Received: 3, Bytes: 3*size + 2 + 4}},
+		"a newline at the end":   {[]string{push(1) + "\n"}, tally{Received: 1, Bytes: size + 1 + 4}},
+		"offset behind the data": {[]string{strings.Replace(push(1), `"}}}`, `","offset":1}}}`, 1)}, tally{Received: 1, Bytes: size + 11 + 4}},
+		"twice and out of order": {[]string{push(2) + "\n" + push(1) + "\n" + push(2)}, tally{Received: 2, Duplicated: 1, Reordered: 1, Bytes: 2*size + 2 + 4}},
+		"the wrong channel":      {[]string{strings.Replace(push(1), "loadtest-0", "loadtest-1", 1)}, tally{Foreign: 1}},
+		"a longer channel":       {[]string{strings.Replace(push(1), "loadtest-0", "loadtest-00", 1)}, tally{Foreign: 1}},
+		"the wrong channel behind the right one": {
+			[]string{push(1), strings.Replace(push(1), "loadtest-0", "loadtest-1", 1)}, tally{Received: 1, Bytes: size + 4, Foreign: 1},
+		},
+		"a damaged message between good ones": {
+			[]string{push(1), strings.Replace(push(1), "..", ".,", 1), push(1)}, tally{Received: 1, Bytes: size + 4, Corrupt: 1, Duplicated: 1},
+		},
 		"a damaged message":          {[]string{strings.Replace(push(1), "..", ".,", 1)}, tally{Corrupt: 1}},
 		"a cut message":              {[]string{push(1)[:100]}, tally{Corrupt: 1}},
 		"a message without its end":  {[]string{push(1)[:len(push(1))-3]}, tally{Corrupt: 1}},

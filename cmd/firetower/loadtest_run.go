@@ -13,7 +13,7 @@ import (
 func newLoadtestRunCommand(g *globalState) *cobra.Command {
 	o := &loadtestSettings{g: g}
 	out, repeat := "", 0
-	noProgress, asJSON, gate := false, false, false
+	noProgress, asJSON, gate, duet := false, false, false, false
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO",
 		Short: "Run a scenario and report",
@@ -29,6 +29,9 @@ second ends it at once.
 With --vs the target and each server named there run in turn on the same work, in
 an order drawn from the seed, as often as --repeat says, and a table of ratios
 follows; with three runs of each or more, verdicts as of 'firetower report compare'.
+With --duet the two targets run at the same time, and their messages take turns: what
+the machine does meanwhile falls on both alike. It tells smaller differences than
+runs one after another, at the price of latencies on a machine that is shared.
 A target firetower@PATH is another build of Firetower: its servers are started from
 PATH, everything else from this binary.
 
@@ -48,6 +51,9 @@ PATH, everything else from this binary.
 			}
 			if gate && len(targets) == 1 {
 				return usagef("--gate: needs --vs, with what the target must not do worse than")
+			}
+			if duet && len(targets) != 2 {
+				return usagef("--duet: needs --vs with one target, which runs at the same time")
 			}
 			if gate && repeat < reports.GateRuns {
 				return usagef("--gate: needs --repeat %d or more: with %d it could never find the target worse", reports.GateRuns, repeat)
@@ -77,7 +83,7 @@ PATH, everything else from this binary.
 				Executable: executable, Peers: peers, Environ: g.environ, Root: out, Overrides: overrides,
 				Build: loadtest.Build{Commit: build.Commit, Modified: build.Modified},
 			}
-			r := runner{g: g, options: options, noProgress: noProgress, asJSON: asJSON, gate: gate}
+			r := runner{g: g, options: options, noProgress: noProgress, asJSON: asJSON, gate: gate, duet: duet}
 			if len(plans) == 1 && repeat == 1 {
 				return r.one(cmd, plans[0])
 			}
@@ -89,6 +95,7 @@ PATH, everything else from this binary.
 	cmd.Flags().StringVarP(&out, "out", "o", filepath.Join("reports", "runs"), "`FOLDER` that gets a folder for the run")
 	cmd.Flags().IntVarP(&repeat, "repeat", "n", 1, "how often each target runs")
 	cmd.Flags().BoolVar(&gate, "gate", false, "exit with code 97 when the target does worse than one of --vs in a primary figure; needs --repeat 5 or more")
+	cmd.Flags().BoolVar(&duet, "duet", false, "run the target and the one of --vs at the same time, with messages that take turns")
 	cmd.Flags().BoolVar(&noProgress, "quiet", false, "show no progress")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result document instead of its summary")
 	return cmd
@@ -99,7 +106,7 @@ type runner struct {
 	g                  *globalState
 	options            loadtest.Options
 	noProgress, asJSON bool
-	gate               bool
+	gate, duet         bool
 }
 
 // one is a single run.
@@ -143,7 +150,7 @@ func (r runner) versus(cmd *cobra.Command, plans []*loadtest.Plan, repeat int) e
 		fmt.Fprint(r.g.stderr, plans[0])
 	}
 	v, dir, err := loadtest.RunVersus(cmd.Context(), loadtest.VersusOptions{
-		Options: r.options, Plans: plans, Repeat: repeat, Gate: r.gate,
+		Options: r.options, Plans: plans, Repeat: repeat, Gate: r.gate, Duet: r.duet,
 		Before: func(n, of int, plan *loadtest.Plan) loadtest.Progress {
 			if !r.noProgress {
 				fmt.Fprintf(r.g.stderr, "run %d of %d: %s on %s\n", n, of, plan.Scenario.Name, plan.Target)

@@ -147,7 +147,7 @@ func TestLoadtestRunAndReport(t *testing.T) {
 	}
 	if !strings.HasPrefix(p.stdout.String(), "INVALID") {
 		code, stdout, stderr = cli(t, "report", "compare", latest, latest)
-		if code != exitOK || !strings.Contains(stdout, "stands on both sides") {
+		if code != exitOK || !strings.Contains(stdout, "both sides are the same 1 run of firetower") {
 			t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 		}
 	}

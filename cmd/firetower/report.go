@@ -42,14 +42,14 @@ below reports/runs.`,
 				path = args[0]
 			}
 			path = reports.Locate(path)
-			if _, err := os.Stat(filepath.Join(path, reports.TuneFile)); err == nil {
+			switch reports.KindOf(path) {
+			case reports.KindTune:
 				return showTune(g, path, render, asJSON)
-			}
-			if _, err := os.Stat(filepath.Join(path, reports.SweepFile)); err == nil {
+			case reports.KindSweep:
 				return showSweep(g, path, render, asJSON)
-			}
-			if _, err := os.Stat(filepath.Join(path, reports.VersusFile)); err == nil {
+			case reports.KindVersus:
 				return showVersus(g, path, render, asJSON)
+			default: // a run, or what is none of them, which reading it says
 			}
 			r, err := reports.Read(path)
 			if err != nil {

@@ -33,7 +33,8 @@ improved, regressed   the interval lies beyond the band, and p is at most alpha
 same                  the interval lies within the band
 inconclusive          anything else, with the number of runs that would decide
 
-Invalid runs are left out and listed. Runs of other questions, machines, kernels or
+Runs compared with themselves (BASE and NEW name the same ones) are the same, by
+their numbers and without statistics. Invalid runs are left out and listed. Runs of other questions, machines, kernels or
 toolchains are refused, and so are two builds of which one is of uncommitted code,
 unless they took turns; --force compares them and says so.
 
@@ -125,7 +126,7 @@ func comparedSets(args []string) ([]comparedPair, error) {
 		return []comparedPair{p}, nil
 	}
 	dir := reports.Locate(args[0])
-	if !reports.IsVersus(dir) {
+	if reports.KindOf(dir) != reports.KindVersus {
 		return nil, withHint(usagef("%s: one argument must be a folder of targets that took turns", args[0]),
 			"Name two sets of runs, BASE and NEW, or make one: firetower loadtest run SCENARIO --vs TARGET --repeat 5")
 	}

@@ -18,7 +18,7 @@ import (
 // comparison of targets.
 func runsAt(path string) ([]*reports.Result, error) {
 	path = reports.Locate(path)
-	if _, err := os.Stat(filepath.Join(path, reports.VersusFile)); err != nil {
+	if reports.KindOf(path) != reports.KindVersus {
 		r, err := reports.Read(path)
 		if err != nil {
 			return nil, readError(err)

@@ -38,8 +38,10 @@ compare every setting with the default.
 An axis is any key of the scenario (connections=500,1000), of a server
 (gateway.bucket.Num=1,2,4), or of the one server that has it (bucket.Num=1,2,4).
 Keys of the scenario change the load: settings are then compared with the default
-under the same load, and never across loads. Every cell is planned before the first
-run; one that cannot be is refused.
+under the same load, and never across loads. Keys of the load change together when they
+are tied: connections+load.rate=1000:50,5000:10. The one group of slow clients of a
+scenario is a setting: slow.count=0,10 tells what it does to the others. Every cell is
+planned before the first run; one that cannot be is refused.
 
 Designs:
   grid     every combination

@@ -132,6 +132,13 @@ func Parse(message []byte) (Stamp, error) {
 	}, nil
 }
 
+// Slot is a number from the last digits of the sequence and the topic of a message of at least [MinSize] bytes, which
+// nothing has checked yet: 0 to 1023, one after another for messages that follow each other on a topic.
+func Slot(message []byte) int {
+	digit := func(at int) int { return int(message[at]&0xf) + int(message[at]>>6)*9 }
+	return (digit(offIntended-1) + digit(offIntended-2)<<4 + digit(offPhase-1)<<5 + digit(offPhase-2)<<9) & 0x3ff
+}
+
 // Find returns the stamped message within a frame: the frame itself when it is the data alone, or the last field
 // "data" of a JSON envelope, which ends one byte before the frame does. It returns nil when there is none.
 func Find(frame []byte) []byte {

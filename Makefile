@@ -14,6 +14,8 @@ GOLANGCI_LINT_VERSION      := v2.15.0
 BUF_VERSION                := v1.75.0
 PROTOC_GEN_GO_VERSION      := v1.36.12
 PROTOC_GEN_GO_GRPC_VERSION := v1.6.2
+# x/perf has no releases: the commit that go.mod has.
+BENCHSTAT_VERSION          := v0.0.0-20260908200009-22c9c6c9d4da
 
 comma := ,
 
@@ -45,6 +47,9 @@ BASE      ?=
 NEW       ?=
 PKG       ?= ./...
 BENCH     ?= .
+COUNT     ?=
+BENCHTIME ?=
+BASE_REF  ?=
 FUZZTIME  ?= 20s
 TESTFLAGS ?=
 
@@ -84,10 +89,26 @@ test-clients: build need-node need-chromium
 	FIRETOWER_BIN=$(FIRETOWER) CHROMIUM_BIN="$$(command -v chromium)" \
 		$(GO) test -tags clients -count=1 -timeout 10m -v ./core/client/foreign
 
-## bench: run the benchmarks (PKG=./core/gateway BENCH=FanOut)
+# cmd/bench with the tool that prints its tables.
+bench = $(GO) build -trimpath -o $(BIN)/bench ./cmd/bench && $(BIN)/bench -tmp $(TMP) -benchstat $(BIN)/benchstat \
+	$(if $(COUNT),-count '$(COUNT)') $(if $(BENCHTIME),-benchtime '$(BENCHTIME)')
+
+## bench: run the benchmarks of core six times and compare with the committed baseline: fails on one
+##   allocation more, never on time. BASE_REF=HEAD~1 compares with a revision, in turn with this one,
+##   which is the way to compare times. BENCH=FanOut COUNT=10 BENCHTIME=1s
 .PHONY: bench
-bench: need-go
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+bench: need-go tool-benchstat
+	@$(bench) -bench '$(BENCH)' $(if $(BASE_REF),-base '$(BASE_REF)')
+
+## bench-baseline: write the baseline of `make bench` anew, on a machine that does nothing else
+.PHONY: bench-baseline
+bench-baseline: need-go tool-benchstat
+	@$(bench) -write
+
+## bench-smoke: run every benchmark of `make bench` once, to see that it runs
+.PHONY: bench-smoke
+bench-smoke: need-go
+	@$(bench) -smoke
 
 ## fuzz: run every fuzz target for FUZZTIME each (PKG=./core/protocol FUZZTIME=20s)
 .PHONY: fuzz
@@ -247,13 +268,14 @@ endef
 
 $(eval $(call go_tool,gofumpt,mvdan.cc/gofumpt,$(GOFUMPT_VERSION)))
 $(eval $(call go_tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT_VERSION)))
+$(eval $(call go_tool,benchstat,golang.org/x/perf/cmd/benchstat,$(BENCHSTAT_VERSION)))
 $(eval $(call go_tool,buf,github.com/bufbuild/buf/cmd/buf,$(BUF_VERSION)))
 $(eval $(call go_tool,protoc-gen-go,google.golang.org/protobuf/cmd/protoc-gen-go,$(PROTOC_GEN_GO_VERSION)))
 $(eval $(call go_tool,protoc-gen-go-grpc,google.golang.org/grpc/cmd/protoc-gen-go-grpc,$(PROTOC_GEN_GO_GRPC_VERSION)))
 
 ## tools: install every pinned Go tool into .bin
 .PHONY: tools
-tools: tool-gofumpt tool-golangci-lint tool-buf tool-protoc-gen-go tool-protoc-gen-go-grpc
+tools: tool-gofumpt tool-golangci-lint tool-benchstat tool-buf tool-protoc-gen-go tool-protoc-gen-go-grpc
 
 # Prerequisites that no Go tool can install; each says what is missing and what to do.
 .PHONY: need-go need-cc need-node need-chromium

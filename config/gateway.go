@@ -29,6 +29,8 @@ type Gateway struct {
 	HTTP HTTP
 	// Drain is the orderly stop.
 	Drain GatewayDrain
+	// Runtime is how the process collects garbage.
+	Runtime Runtime
 	// Log is what is logged.
 	Log Log
 
@@ -305,6 +307,7 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "The time over which drained clients are told to spread their reconnects.",
 		},
 	}
+	keys = append(keys, runtimeKeys(&c.Runtime)...)
 	return append(keys, logKeys(&c.Log)...)
 }
 
@@ -349,4 +352,5 @@ func (c *Gateway) crossCheck(l *loader) {
 		l.problemWith("link.redialMax", "must be at least link.redialMin (%s), got %s",
 			formatDuration(c.Link.RedialMin), formatDuration(c.Link.RedialMax))
 	}
+	c.Runtime.crossCheck(l)
 }

@@ -483,6 +483,9 @@ func TestServe(t *testing.T) {
 		{name: "shared key in one file and the environment", gateway: "[log]\nlevel = 'warn'", env: []string{"FIRETOWER_MANAGER_LOG_LEVEL=debug"}, check: func(m *config.Manager, g *config.Gateway) bool {
 			return m.Log.Level == "debug" && g.Log.Level == "debug"
 		}},
+		{name: "shared keys that need each other, in one file", gateway: "[runtime]\ngcPercent = 0\nmemoryLimit = '1GiB'", check: func(m *config.Manager, g *config.Gateway) bool {
+			return m.Runtime == config.Runtime{MemoryLimit: 1 << 30} && g.Runtime == m.Runtime
+		}},
 		{name: "shared key in both files", gateway: "[link]\ntoken = 'x'", manager: "[link]\n\ntoken = 'y'", problems: []string{
 			"gw.toml:2: link.token: is not what file mgr.toml:3 says, and one process can have only one",
 		}},

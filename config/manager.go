@@ -19,6 +19,8 @@ type Manager struct {
 	Limits ManagerLimits
 	// DrainTimeout bounds an orderly stop.
 	DrainTimeout time.Duration
+	// Runtime is how the process collects garbage.
+	Runtime Runtime
 	// Log is what is logged.
 	Log Log
 
@@ -124,6 +126,7 @@ func managerKeys(c *Manager) []*key {
 			doc: "How long an orderly stop may take.",
 		},
 	}
+	keys = append(keys, runtimeKeys(&c.Runtime)...)
 	return append(keys, logKeys(&c.Log)...)
 }
 
@@ -133,4 +136,5 @@ func (c *Manager) crossCheck(l *loader) {
 		l.problemWith("link.queueBytes", "must be at least limits.maxPacketBytes (%s), or the largest message evicts every gateway; got %s",
 			formatSize(int64(c.Limits.MaxPacketBytes)), formatSize(int64(c.Link.QueueBytes)))
 	}
+	c.Runtime.crossCheck(l)
 }

@@ -35,6 +35,8 @@ func (k *key) copyFrom(other *key) {
 	switch to := k.to.(type) {
 	case *bool:
 		*to = *other.to.(*bool) //nolint:errcheck // the same key has the same type; a test merges every shared key
+	case *int:
+		*to = *other.to.(*int) //nolint:errcheck // as above
 	case *string:
 		*to = *other.to.(*string) //nolint:errcheck // as above
 	case *time.Duration:

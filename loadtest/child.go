@@ -29,6 +29,9 @@ type nursery struct {
 	// servers is the build that managers and gateways are started from, empty for this one.
 	servers string
 	env     []string
+	// unset are variables that managers and gateways do not get, since the scenario sets
+	// what they would.
+	unset []string
 
 	// serverCPUs and loadCPUs are what the children may run on; none is all.
 	serverCPUs, loadCPUs []int
@@ -100,7 +103,7 @@ func (n *nursery) startOf(binary, role, name string, wantStdin bool, args ...str
 	}
 	defer logFile.Close()                // the child has its own descriptor
 	cmd := exec.Command(binary, args...) // our own, or the one that the user names
-	cmd.Env = n.env
+	cmd.Env = n.environ(role)
 	cmd.Stderr = logFile
 	cmd.SysProcAttr = childAttributes()
 	c := &child{role: role, name: name, logPath: logPath, lines: make(chan []byte, 64), exited: make(chan struct{}), cmd: cmd}
@@ -129,6 +132,17 @@ func (n *nursery) startOf(binary, role, name string, wantStdin bool, args ...str
 	n.mu.Unlock()
 	go c.read(stdout)
 	return c, nil
+}
+
+// environ is the environment of a child.
+func (n *nursery) environ(role string) []string {
+	if len(n.unset) == 0 || role != "manager" && role != "gateway" {
+		return n.env
+	}
+	return slices.DeleteFunc(slices.Clone(n.env), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(n.unset, name)
+	})
 }
 
 // startOn starts a child on the CPUs of its role: it inherits those of the thread that

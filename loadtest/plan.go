@@ -94,6 +94,8 @@ type Plan struct {
 	// reference server, which has none.
 	GatewayTOML string `json:"-"`
 	ManagerTOML string `json:"-"`
+	// unset are variables that the servers do not get: see overridden.
+	unset []string
 }
 
 // ErrImpossible is wrapped by NewPlan when the machine cannot carry the scenario.

@@ -196,6 +196,7 @@ func newRun(o Options, dir string) (*run, error) {
 		o: o, s: o.Plan.Scenario, dir: dir, clock: c, runID: binary.BigEndian.Uint64(id[:]),
 		nursery: newNursery(logs, o.Executable, o.Environ),
 	}
+	r.nursery.unset = o.Plan.unset
 	if o.servers != nil {
 		r.nursery.servers = o.servers.Path
 	}

@@ -131,6 +131,7 @@ var (
 		{name: "goroutines", metric: "go_goroutines"},
 		{name: "heap in use, bytes", metric: "go_memstats_heap_inuse_bytes"},
 		{name: "GC pauses, ms", metric: "go_gc_duration_seconds_sum", scale: 1e3},
+		{name: "GC CPU, ms", metric: "go_cpu_classes_gc_total_cpu_seconds_total", scale: 1e3},
 		{name: "GC cycles", metric: "go_gc_duration_seconds_count"},
 	}
 	gatewayColumns = []column{

@@ -3,6 +3,7 @@ package loadtest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -44,6 +45,7 @@ func (p *Plan) resolveServers() error {
 	if gateway.Link.Token != "" || manager.Link.Token != "" {
 		return fmt.Errorf("%w: %w", ErrImpossible, errors.New("token: the harness publishes without one, since its servers listen on loopback ports that nobody knows"))
 	}
+	p.unset = overridden(append(gateway.Settings(), manager.Settings()...))
 	var b strings.Builder
 	if err := config.WriteTOML(&b, gateway.Settings()); err != nil {
 		return err
@@ -55,4 +57,17 @@ func (p *Plan) resolveServers() error {
 	}
 	p.ManagerTOML = strings.TrimSpace(b.String()) + "\n"
 	return nil
+}
+
+// overridden are the variables of Go's runtime that win over a key which the scenario
+// sets: a service must not get them, or the run would not be what its document says.
+func overridden(settings []config.Setting) []string {
+	variables := map[string]string{"runtime.gcPercent": "GOGC", "runtime.memoryLimit": "GOMEMLIMIT"}
+	var out []string
+	for _, s := range settings {
+		if v := variables[s.Key]; v != "" && s.Origin.Kind != config.FromDefault && !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
 }

@@ -44,12 +44,13 @@ func runGateway(ctx context.Context, g *globalState, c *config.Gateway, announce
 	log := newLogger(g, c.Log)
 	opts.Logger = log
 	opts.Registry = newRegistry()
+	applyRuntime(g, log, c.Runtime)
 	warnNotices(log, c.Notices())
 	gw, err := gateway.New(opts)
 	if err != nil {
 		return err
 	}
-	run := start(ctx, gw)
+	run := start(ctx, "gateway", gw)
 	// A wrong address and a manager that is not up yet look the same.
 	noManager := func() {
 		log.Warn("no manager yet: start one with 'firetower manager', or correct --manager-link and --manager-grpc",

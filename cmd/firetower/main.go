@@ -27,6 +27,7 @@ func main() {
 		after:            time.After,
 		readFile:         readFile,
 		executable:       os.Executable,
+		setCollector:     setCollector,
 		signals:          signals,
 	}))
 }

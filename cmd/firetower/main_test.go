@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -88,6 +89,8 @@ type process struct {
 	stdout, stderr *output
 	signals        chan os.Signal
 	code           chan int
+	// collector is what the command has set the garbage collector to; zero is nothing.
+	collector atomic.Pointer[collectorSettings]
 }
 
 // newProcess makes the state of a command; prepare may change it before it runs.
@@ -100,7 +103,17 @@ func newProcess(args ...string) *process {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 		},
 		executable: func() (string, error) { return binaryPath, nil },
-		signals:    p.signals,
+		setCollector: func(percent *int, limit *int64) {
+			var s collectorSettings
+			if percent != nil {
+				s.percent = *percent
+			}
+			if limit != nil {
+				s.limit = *limit
+			}
+			p.collector.Store(&s)
+		},
+		signals: p.signals,
 	}
 	return p
 }
@@ -211,10 +224,16 @@ type child struct {
 // latest.
 func startChild(t *testing.T, args ...string) *child {
 	t.Helper()
+	return startChildWith(t, nil, args...)
+}
+
+// startChildWith starts the built binary with more variables in its environment.
+func startChildWith(t *testing.T, environ []string, args ...string) *child {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &child{cmd: exec.CommandContext(ctx, binaryPath, args...), stderr: &output{}, ended: make(chan error, 1)}
 	c.cmd.Stderr = c.stderr
-	c.cmd.Env = append(os.Environ(), "FIRETOWER_TEST_PARENT="+t.Name())
+	c.cmd.Env = append(append(os.Environ(), "FIRETOWER_TEST_PARENT="+t.Name()), environ...)
 	c.cmd.SysProcAttr = diesWithParent()
 	r, w, err := os.Pipe()
 	if err != nil {

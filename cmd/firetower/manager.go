@@ -41,13 +41,14 @@ func runManager(ctx context.Context, g *globalState, c *config.Manager, announce
 	}
 	opts.Logger = newLogger(g, c.Log)
 	opts.Registry = newRegistry()
+	applyRuntime(g, opts.Logger, c.Runtime)
 	warnNotices(opts.Logger, c.Notices())
 	warnOpen(opts.Logger, c.Link.Token, c.SocketAddress, c.GRPCAddress)
 	m, err := manager.New(opts)
 	if err != nil {
 		return err
 	}
-	run := start(ctx, m)
+	run := start(ctx, "manager", m)
 	if run.awaitReady(ctx, nil, nil) {
 		if announced {
 			err = announce(g, managerAnnouncement(m))

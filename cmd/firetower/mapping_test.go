@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"strings"
@@ -13,8 +14,14 @@ import (
 	"firetower/core/manager"
 )
 
+// processSettings are those keys that are the process's and no package's.
+type processSettings struct {
+	log       config.Log
+	collector collectorSettings
+}
+
 // loadOptions loads a configuration of settings "key=value" and maps it.
-func loadOptions(service config.Service, pairs ...string) (any, config.Log, error) {
+func loadOptions(service config.Service, pairs ...string) (any, processSettings, error) {
 	src := config.Sources{ReadFile: func(string) ([]byte, error) { return []byte("hunter2"), nil }}
 	for _, pair := range pairs {
 		key, value, _ := strings.Cut(pair, "=")
@@ -27,23 +34,26 @@ func loadOptions(service config.Service, pairs ...string) (any, config.Log, erro
 	if service == config.ServiceManager {
 		c, err := config.LoadManager(src)
 		if err != nil {
-			return nil, config.Log{}, err
+			return nil, processSettings{}, err
 		}
-		return managerOptions(c), c.Log, nil
+		return managerOptions(c), processSettings{c.Log, collectorOf(c.Runtime)}, nil
 	}
 	c, err := config.LoadGateway(src)
 	if err != nil {
-		return nil, config.Log{}, err
+		return nil, processSettings{}, err
 	}
-	return gatewayOptions(c), c.Log, nil
+	return gatewayOptions(c), processSettings{c.Log, collectorOf(c.Runtime)}, nil
 }
 
 // The defaults of a configuration are those of the packages: there is one truth.
 func TestDefaultsAgree(t *testing.T) {
 	t.Parallel()
-	o, _, err := loadOptions(config.ServiceManager)
+	o, process, err := loadOptions(config.ServiceManager)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := (collectorSettings{percent: 100, limit: math.MaxInt64}); process.collector != want { // Go's own
+		t.Errorf("garbage collector %+v, want %+v", process.collector, want)
 	}
 	wantManager := manager.DefaultOptions()
 	wantManager.Version = readBuildInfo().short()
@@ -68,10 +78,10 @@ func TestDefaultsAgree(t *testing.T) {
 func TestEveryKeyHasAnEffect(t *testing.T) {
 	t.Parallel()
 	candidates := []string{
-		"2", "true", "debug", "latest", "json", "3s", "500ms", "1h", "2MiB", "9MiB", "h.example:7", "https://a.example", "/p", "X-User", "name",
+		"2", "true", "debug", "latest", "json", "3s", "500ms", "1h", "2MiB", "9MiB", "64MiB", "h.example:7", "https://a.example", "/p", "X-User", "name",
 	}
 	for _, service := range []config.Service{config.ServiceManager, config.ServiceGateway} {
-		before, logBefore, err := loadOptions(service)
+		before, processBefore, err := loadOptions(service)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,12 +90,12 @@ func TestEveryKeyHasAnEffect(t *testing.T) {
 				t.Parallel()
 				var errs []error
 				for _, value := range candidates {
-					after, logAfter, err := loadOptions(service, k.Path+"="+value)
+					after, processAfter, err := loadOptions(service, k.Path+"="+value)
 					if err != nil {
 						errs = append(errs, err)
 						continue
 					}
-					if !reflect.DeepEqual(before, after) || logBefore != logAfter {
+					if !reflect.DeepEqual(before, after) || processBefore != processAfter {
 						return
 					}
 				}

@@ -53,6 +53,7 @@ func runServe(ctx context.Context, g *globalState, mc *config.Manager, gc *confi
 	registry := newRegistry()
 	mopts.Logger, gopts.Logger = log, log
 	mopts.Registry, gopts.Registry = registry, registry
+	applyRuntime(g, log, mc.Runtime) // the gateway's is the same: the keys are shared
 	warnNotices(log, append(mc.Notices(), gc.Notices()...))
 	warnOpen(log, mc.Link.Token, mc.SocketAddress, mc.GRPCAddress)
 
@@ -60,7 +61,7 @@ func runServe(ctx context.Context, g *globalState, mc *config.Manager, gc *confi
 	if err != nil {
 		return err
 	}
-	managerRun := start(ctx, m)
+	managerRun := start(ctx, "manager", m)
 	if managerRun.awaitReady(ctx, nil, nil) {
 		// Port 0 is a free port: only now is it known where the manager is.
 		gopts.ManagerLink = reachable(addrText(m.Addrs().Link))
@@ -79,7 +80,7 @@ func serveGateway(ctx context.Context, g *globalState, opts gateway.Options, c *
 	if err != nil {
 		return err
 	}
-	run := start(ctx, gw)
+	run := start(ctx, "gateway", gw)
 	if run.awaitReady(ctx, nil, nil) {
 		at := managerAnnouncement(m)
 		at.Role, at.Listen = "serve", addrText(gw.Addr())

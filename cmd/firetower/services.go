@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -67,10 +69,16 @@ func newLogger(g *globalState, c config.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(g.stderr, opts))
 }
 
+// runtimeMetrics are those of Go's runtime that tell what the garbage collector and the
+// scheduler cost a delivery: the collector's CPU time, its pauses, and how long goroutines
+// that could run waited for a thread.
+var runtimeMetrics = regexp.MustCompile(`^/cpu/classes/gc/|^/sched/(latencies|pauses/total/gc):`)
+
 // newRegistry takes the metrics of all that runs in this process.
 func newRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
+		collectors.GoRuntimeMetricsRule{Matcher: runtimeMetrics})), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 
@@ -193,14 +201,15 @@ type running struct {
 }
 
 // start runs s in its own goroutine until stop is called; the end of ctx is not
-// its end, so that services can be stopped in order.
-func start(ctx context.Context, s service) *running {
+// its end, so that services can be stopped in order. What it starts and gives no role of
+// its own shows as role in profiles.
+func start(ctx context.Context, role string, s service) *running {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r := &running{service: s, stop: stop, ended: make(chan struct{})}
-	go func() {
+	go pprof.Do(ctx, pprof.Labels("role", role), func(ctx context.Context) {
 		defer close(r.ended)
 		r.err = s.Run(ctx)
-	}()
+	})
 	return r
 }
 

@@ -34,6 +34,8 @@ type globalState struct {
 	readFile func(name string) ([]byte, error)
 	// executable names this binary, for commands that start child processes.
 	executable func() (string, error)
+	// setCollector sets the garbage collector of the process; nil leaves a setting alone.
+	setCollector func(percent *int, limit *int64)
 	// signals delivers SIGINT and SIGTERM: the first asks a command to end, the
 	// second ends it at once.
 	signals <-chan os.Signal

@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,44 +55,46 @@ func (g *Gateway) originAllowed(r *http.Request) bool {
 // Handler returns the WebSocket endpoint, for an application's own server.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serveWebSocket) }
 
-// retryAfter is what a request that is not let in is told, in seconds
-// (RFC 9110 section 10.2.3).
-const retryAfter = "2"
-
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	if err := g.towers.reserve(); err != nil {
-		g.metrics.refusedUpgrade.Add(1)
-		w.Header().Set("Retry-After", retryAfter)
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	client := g.ClientAddr(r)
+	began, err := g.admission.enter()
+	if err != nil {
+		g.turnAway(w, client, err)
+		return
+	}
+	defer g.admission.leave(began)
+	if err := g.towers.reserve(client.Addr()); err != nil {
+		g.turnAway(w, client, err)
 		return
 	}
 	taken := false
 	defer func() { // also when the application's code panics
 		if !taken {
-			g.towers.release()
+			g.towers.release(client.Addr())
 		}
 	}()
+	r = withClientAddr(r, client)
 	who, err := g.identify(r)
 	if err != nil {
-		g.metrics.refusedUpgrade.Add(1)
-		g.log.Debug("connection refused", "remote", r.RemoteAddr, "err", err)
+		g.metrics.refuse(RefusedIdentity)
+		g.log.Debug("connection refused", "remote", client, "err", err)
 		http.Error(w, "not authenticated", http.StatusUnauthorized)
 		return
 	}
 	upgrader := &g.upgrader
-	if g.poller != nil {
+	if g.poller != nil && r.TLS == nil {
 		upgrader, w = &g.pollUpgrader, pollHijacker{w}
 	}
 	ws, err := upgrader.Upgrade(w, r, nil)
 	if err != nil { // the upgrader has answered
-		g.metrics.refusedUpgrade.Add(1)
-		g.log.Debug("upgrade failed", "remote", r.RemoteAddr, "err", err)
+		g.metrics.refuse(RefusedRequest)
+		g.log.Debug("upgrade failed", "remote", client, "err", err)
 		return
 	}
 	taken = true
-	t, err := g.buildTower(ws, who)
+	t, err := g.buildTower(ws, who, client)
 	if err != nil {
-		g.metrics.refusedUpgrade.Add(1)
+		g.metrics.refuse(refusalReasonOf(err))
 		return
 	}
 	if f := g.opts.OnTower; f != nil {
@@ -105,6 +109,17 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	// Not Run: this goroutine has the HTTP server's stack and buffers, which the
 	// connection would hold on to for all its life.
 	t.start()
+}
+
+// turnAway answers a request for which there is no room, at the least cost.
+func (g *Gateway) turnAway(w http.ResponseWriter, client netip.AddrPort, why error) {
+	reason := refusalReasonOf(why)
+	g.metrics.refuse(reason)
+	g.log.Debug("connection refused", "remote", client, "reason", string(reason))
+	h := w.Header()
+	h.Set("Retry-After", strconv.Itoa(g.admission.retryAfter(why, g.opts.RetryWindow)))
+	h.Set("Connection", "close") // its descriptor is for somebody else
+	http.Error(w, why.Error(), http.StatusServiceUnavailable)
 }
 
 func (g *Gateway) identify(r *http.Request) (Identity, error) {
@@ -151,6 +166,9 @@ func (g *Gateway) listen() ([]namedServer, error) {
 			return nil, err
 		}
 		g.listener.Store(&l)
+		if g.certificates != nil || g.opts.Proxy.Protocol != ProxyOff {
+			servers[len(servers)-1].listener = newEdgeListener(l, g)
+		}
 	}
 	if g.opts.HTTPAddr != "" {
 		l, err := open("admin", g.opts.HTTPAddr, g.AdminHandler())

@@ -27,7 +27,6 @@ type metrics struct {
 	backlogBytes   counter
 	connected      counter
 	badRequests    counter
-	refusedUpgrade counter
 	linkReconnects counter
 	linkMissed     counter
 	syncCalls      counter
@@ -35,12 +34,16 @@ type metrics struct {
 	backlogWait    histogram.Histogram
 	drops          map[DropReason]*atomic.Int64
 	disconnects    map[DisconnectReason]*atomic.Int64
+	refusals       map[RefusalReason]*atomic.Int64
+	edge           edgeMetrics
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
 		drops:       make(map[DropReason]*atomic.Int64, len(dropReasons)),
 		disconnects: make(map[DisconnectReason]*atomic.Int64, len(disconnectReasons)),
+		refusals:    countsOf(refusalReasons),
+		edge:        newEdgeMetrics(),
 	}
 	for _, r := range dropReasons {
 		m.drops[r] = new(atomic.Int64)
@@ -76,6 +79,10 @@ type Stats struct {
 	LinkMissed     int64
 	Drops          map[DropReason]int64
 	Disconnects    map[DisconnectReason]int64
+	// Refusals counts requests to connect that were refused, by reason.
+	Refusals map[RefusalReason]int64
+	// Edge counts what ended before the request.
+	Edge EdgeStats
 }
 
 // Stats returns the counts.
@@ -97,6 +104,8 @@ func (g *Gateway) Stats() Stats {
 		LinkMissed:     m.linkMissed.Load(),
 		Drops:          make(map[DropReason]int64),
 		Disconnects:    make(map[DisconnectReason]int64),
+		Refusals:       valuesOf(m.refusals),
+		Edge:           g.edgeStats(),
 	}
 	for r, n := range m.drops {
 		s.Drops[r] = n.Load()
@@ -116,6 +125,7 @@ type collector struct {
 	bucketQ   *prometheus.Desc
 	stages    *prometheus.Desc
 	broadcast *prometheus.Desc
+	edge      edgeDescs
 }
 
 type plainMetric struct {
@@ -136,6 +146,7 @@ func newCollector(g *Gateway) *collector {
 			[]string{"stage"}, nil),
 		broadcast: prometheus.NewDesc(space+"broadcast_seconds",
 			"Time from a message's arrival until the last subscriber of a bucket was written to, by message and bucket.", nil, nil),
+		edge: newEdgeDescs(space),
 	}
 	add := func(kind prometheus.ValueType, name, help string, read func() float64) {
 		c.plain = append(c.plain, plainMetric{prometheus.NewDesc(space+name, help, nil, nil), kind, read})
@@ -148,7 +159,6 @@ func newCollector(g *Gateway) *collector {
 	add(gauge, "subscriptions", "Subscriptions of all connections.", ofInt(&g.towers.index.subs))
 	add(gauge, "topics", "Topics with subscribers here.", ofInt(&g.towers.index.size))
 	add(count, "connections_total", "Client connections since the start.", of(&m.connected))
-	add(count, "upgrades_refused_total", "Requests to connect that were refused.", of(&m.refusedUpgrade))
 	add(count, "bad_requests_total", "Frames of clients that were refused.", of(&m.badRequests))
 	add(count, "published_total", "Messages that clients and the application published.", of(&m.published))
 	add(count, "messages_received_total", "Messages that came from the manager.", of(&m.received))
@@ -182,6 +192,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.bucketQ
 	ch <- c.stages
 	ch <- c.broadcast
+	c.edge.describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -204,4 +215,5 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.bucketQ, prometheus.GaugeValue, float64(depth), bucketName(b.index))
 	}
 	c.collectStages(ch)
+	c.edge.collect(ch, c.gateway)
 }

@@ -87,6 +87,7 @@ func (h pollHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	conn = innermost(conn)
 	sc, ok := conn.(syscall.Conn)
 	if !ok || rw.Reader.Buffered() > 0 { // TLS; or a client that the upgrader will refuse
 		return conn, rw, nil

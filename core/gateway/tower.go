@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,6 +78,8 @@ type FireTower struct {
 
 	clientID string
 	userID   string
+	remote   netip.AddrPort
+	counted  bool // among the connections of its address
 	handlers handlers
 }
 
@@ -95,15 +98,18 @@ func (g *Gateway) BuildTowerFor(ws *websocket.Conn, who Identity) (*FireTower, e
 	if ws == nil {
 		return nil, errors.New("gateway: build tower: no connection")
 	}
-	if err := g.towers.reserve(); err != nil {
+	// Who upgrades connections may know a client's address better than the socket
+	// does, so those are not counted by address.
+	if err := g.towers.reserve(netip.Addr{}); err != nil {
 		_ = ws.Close()
 		return nil, err
 	}
-	return g.buildTower(ws, who)
+	return g.buildTower(ws, who, netip.AddrPort{})
 }
 
-// buildTower makes a FireTower for which room is reserved.
-func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, error) {
+// buildTower makes a FireTower for which room is reserved, counted under client where
+// that is valid.
+func (g *Gateway) buildTower(ws *websocket.Conn, who Identity, client netip.AddrPort) (*FireTower, error) {
 	conn := ws.NetConn()
 	t := &FireTower{
 		gateway:  g,
@@ -115,6 +121,11 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 		gone:     make(chan struct{}),
 		clientID: who.ClientID,
 		userID:   who.UserID,
+		remote:   client,
+		counted:  client.IsValid(),
+	}
+	if !t.counted {
+		t.remote = addrPortOf(conn.RemoteAddr())
 	}
 	if c, ok := conn.(*pollConn); ok && g.poller != nil && t.fd >= 0 {
 		t.poll, t.out = c, c.Conn
@@ -126,8 +137,10 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 	if t.clientID == "" {
 		t.clientID = fmt.Sprintf("%s-%d", g.opts.ClusterID, t.id)
 	}
-	if n := g.opts.Limits.SocketBytes; n > 0 && t.fd >= 0 {
-		limitUnsent(t.fd, n)
+	if n := g.opts.Limits.SocketBytes; n > 0 {
+		if fd := optionsDescriptor(conn); fd >= 0 {
+			limitUnsent(fd, n)
+		}
 	}
 	t.lastSeen.Store(g.clock.now())
 	ws.SetReadLimit(int64(g.opts.Limits.MaxFrameBytes))
@@ -138,7 +151,7 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 		_ = ws.WriteControl(websocket.CloseMessage,
 			websocket.FormatCloseMessage(protocol.CloseServiceRestart, "stopping"), time.Now().Add(g.opts.CloseTimeout))
 		_ = ws.Close()
-		g.towers.release()
+		g.towers.release(client.Addr())
 		return nil, err
 	}
 	g.metrics.connected.Add(1)
@@ -173,7 +186,7 @@ func (t *FireTower) start() bool {
 	if !t.running.CompareAndSwap(false, true) {
 		return false
 	}
-	t.gateway.log.Debug("connection opened", "conn", t.id, "client", t.clientID, "protocol", t.proto.String())
+	t.gateway.log.Debug("connection opened", "conn", t.id, "remote", t.remote, "client", t.clientID, "protocol", t.proto.String())
 	if h := t.handlers.connect; h != nil && !h() {
 		t.shut(protocol.CloseForbidden, "refused", DisconnectHandler)
 	}
@@ -254,6 +267,7 @@ func (t *FireTower) closeConn() {
 	}
 	t.state, t.fd = stateClosed, -1
 	linger := t.linger
+	whole := t.backlog == nil && t.why != DisconnectWrite
 	if b := t.backlog; b != nil {
 		t.gateway.metrics.drop(t.dropReasonLocked(), b.messages)
 		t.gateway.metrics.backlogBytes.Add(int64(-b.bytes))
@@ -264,7 +278,7 @@ func (t *FireTower) closeConn() {
 	if linger != nil {
 		linger.Stop()
 	}
-	_ = t.conn.Close()
+	t.closeSocket(whole)
 	if t.poll != nil && t.running.Load() {
 		t.wake() // nobody waits in a read; the one who finds it closed finishes
 	}
@@ -295,7 +309,7 @@ func (t *FireTower) finish(err error) {
 	}
 	t.leaveAll()
 	t.gateway.metrics.disconnect(why)
-	t.gateway.log.Debug("connection ended", "conn", t.id, "reason", string(why), "err", err)
+	t.gateway.log.Debug("connection ended", "conn", t.id, "remote", t.remote, "reason", string(why), "err", err)
 	if h := t.handlers.offline; h != nil {
 		h()
 	}

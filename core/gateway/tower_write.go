@@ -187,13 +187,16 @@ func (t *FireTower) flush() {
 			return
 		}
 		bufs := net.Buffers(scratch[:0])
-		size := 0
+		size, most := 0, t.flushLimit()
 		for _, e := range b.entries[b.head:] {
-			if len(bufs) > 0 && (size+len(e.data) > flushBytes || len(bufs) == flushEntries) {
+			if len(bufs) > 0 && (size+len(e.data) > most || len(bufs) == flushEntries) {
 				break
 			}
 			bufs = append(bufs, e.data)
 			size += len(e.data)
+		}
+		if most == tlsWriteBytes && size > most {
+			bufs[0] = bufs[0][:most]
 		}
 		b.inFlight = len(bufs)
 		// The deadline is set under the lock, so that it cannot undo the one by
@@ -203,7 +206,7 @@ func (t *FireTower) flush() {
 
 		var n int64
 		if err == nil {
-			n, err = bufs.WriteTo(t.out)
+			n, err = t.writeOut(bufs)
 		}
 
 		if n > 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,8 @@ type TowerManager struct {
 	buckets []*Bucket
 	next    atomic.Uint64
 	count   atomic.Int64
+	// addresses has locks of its own, which are taken under mu and never the other way.
+	addresses addressCounts
 
 	mu       sync.Mutex // guards the following
 	stopping bool
@@ -45,6 +48,7 @@ func newTowerManager(g *Gateway) *TowerManager {
 		index:   newTopicIndex(g.opts.Bucket.Num, g.opts.Bucket.ConsumerNum),
 		users:   make(map[string]map[*FireTower]struct{}),
 	}
+	m.addresses.init(g.opts.Limits.MaxConnectionsPerIP)
 	m.central.init(g.opts.Bucket.CentralChanCount, g.opts.Bucket.CentralBytes)
 	for i := range g.opts.Bucket.Num {
 		m.buckets = append(m.buckets, newBucket(i, m, g.opts.Bucket, g.opts.JoinBytes))
@@ -76,20 +80,25 @@ func (m *TowerManager) stop() {
 	m.lanes.Wait()
 }
 
-// reserve counts a connection that is about to be made, or says why there is no
-// room for it. release or forget takes it back.
-func (m *TowerManager) reserve() error {
+// reserve counts a connection that is about to be made, under its client's address
+// where that is valid, or says why there is no room for it. release or forget takes
+// it back.
+func (m *TowerManager) reserve(client netip.Addr) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.fullLocked(); err != nil {
 		return err
+	}
+	if !m.addresses.add(client) {
+		return ErrAddressFull
 	}
 	m.count.Add(1)
 	m.towers.Add(1)
 	return nil
 }
 
-func (m *TowerManager) release() {
+func (m *TowerManager) release(client netip.Addr) {
+	m.addresses.remove(client)
 	m.count.Add(-1)
 	m.towers.Done()
 }
@@ -140,7 +149,11 @@ func (m *TowerManager) forget(t *FireTower) {
 		}
 	}
 	m.mu.Unlock()
-	m.release()
+	var client netip.Addr
+	if t.counted {
+		client = t.remote.Addr()
+	}
+	m.release(client)
 }
 
 // dispatch hands a push to the Buckets that hold its topic. It blocks while

@@ -28,5 +28,10 @@ func main() {
 		readFile:         readFile,
 		executable:       os.Executable,
 		signals:          signals,
+		hangups: func() (<-chan os.Signal, func()) {
+			c := make(chan os.Signal, 1) // several at once ask for one thing
+			signal.Notify(c, syscall.SIGHUP)
+			return c, func() { signal.Stop(c) }
+		},
 	}))
 }

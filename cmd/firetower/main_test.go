@@ -87,12 +87,13 @@ type process struct {
 	state          *globalState
 	stdout, stderr *output
 	signals        chan os.Signal
+	hangups        chan os.Signal
 	code           chan int
 }
 
 // newProcess makes the state of a command; prepare may change it before it runs.
 func newProcess(args ...string) *process {
-	p := &process{stdout: &output{}, stderr: &output{}, signals: make(chan os.Signal, 2), code: make(chan int, 1)}
+	p := &process{stdout: &output{}, stderr: &output{}, signals: make(chan os.Signal, 2), hangups: make(chan os.Signal, 1), code: make(chan int, 1)}
 	p.state = &globalState{
 		args: args, stdin: strings.NewReader(""), stdout: p.stdout, stderr: p.stderr, pid: 4711,
 		now: time.Now, after: time.After,
@@ -101,6 +102,7 @@ func newProcess(args ...string) *process {
 		},
 		executable: func() (string, error) { return binaryPath, nil },
 		signals:    p.signals,
+		hangups:    func() (<-chan os.Signal, func()) { return p.hangups, func() {} },
 	}
 	return p
 }

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Gateway is the configuration of a gateway. Each field's default, unit and
 // bounds stand in gatewayKeys.
@@ -17,8 +20,14 @@ type Gateway struct {
 	Bucket Bucket
 	// Gateway is how clients come in.
 	Gateway Listener
+	// TLS encrypts the WebSocket listener.
+	TLS TLS
+	// Proxy is for a gateway behind balancers.
+	Proxy Proxy
 	// Limits bound what one client may cost.
 	Limits Limits
+	// Admission bounds storms of connecting clients.
+	Admission Admission
 	// SlowConsumer is what happens to a client that does not keep up.
 	SlowConsumer SlowConsumer
 	// Link is the gateway's side of the link to the manager.
@@ -66,7 +75,7 @@ type Listener struct {
 
 // Limits bound what one client may cost.
 type Limits struct {
-	MaxFrameBytes, MaxTopicsPerConn, MaxTopicBytes, MaxConnections int
+	MaxFrameBytes, MaxTopicsPerConn, MaxTopicBytes, MaxConnections, MaxConnectionsPerIP int
 }
 
 // SlowConsumer is what happens to a client that does not keep up.
@@ -242,6 +251,11 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "How many connections the gateway holds; 0 is as many as its descriptors allow.",
 		},
 		{
+			path: "limits.maxConnectionsPerIP", kind: KindInt, def: "0", to: &c.Limits.MaxConnectionsPerIP, lo: 0, hi: 1 << 30,
+			doc: "How many connections one client address may have, of IPv6 one /64; 0 is no bound. Behind a balancer see [proxy], " +
+				"or all clients have its address.",
+		},
+		{
 			path: "slowConsumer.policy", kind: KindChoice, def: "disconnect", to: &c.SlowConsumer.Policy,
 			choices: []string{"disconnect", "drop-oldest", "latest"},
 			doc: "What happens to a connection whose backlog is at its bound: close it with code 4008, drop its oldest messages, " +
@@ -307,8 +321,7 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "The time over which drained clients are told to spread their reconnects.",
 		},
 	}
-	keys = append(keys, runtimeKeys(&c.Runtime)...)
-	return append(keys, logKeys(&c.Log)...)
+	return slices.Concat(keys, edgeKeys(c), runtimeKeys(&c.Runtime), logKeys(&c.Log))
 }
 
 // pprofKey is the key that both services have for profiles.
@@ -348,6 +361,7 @@ func (c *Gateway) crossCheck(l *loader) {
 		l.problemWith("link.queueBytes", "must be at least limits.maxFrameBytes (%s), or the largest message never fits; got %s",
 			formatSize(int64(c.Limits.MaxFrameBytes)), formatSize(int64(c.Link.QueueBytes)))
 	}
+	c.crossCheckEdge(l)
 	if c.Link.RedialMax < c.Link.RedialMin {
 		l.problemWith("link.redialMax", "must be at least link.redialMin (%s), got %s",
 			formatDuration(c.Link.RedialMin), formatDuration(c.Link.RedialMax))

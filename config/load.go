@@ -122,6 +122,7 @@ func (ls *loaders) load() error {
 	for _, l := range ls.active {
 		l.apply(environment[l])
 		l.apply(flags[l])
+		l.resolveFiles()
 		l.resolveSecret(ls.src.ReadFile)
 	}
 	ls.mergeShared()

@@ -219,10 +219,11 @@ func TestU4_44_WrongFilesAreRefused(t *testing.T) {
 }
 
 // Zeroes that made the older implementations divide by zero, or their tickers
-// panic (PEERS U5-20), from any source.
+// panic (PEERS U5-20), from any source. For bucket.Num and bucket.ConsumerNum 0 has a
+// meaning now, which core/gateway's tests run with.
 func TestU5_20_ZeroesAreRefused(t *testing.T) {
 	for _, key := range []string{
-		"bucket.Num", "bucket.CentralChanCount", "bucket.BuffChanCount", "bucket.ConsumerNum", "chanLens", "heartbeat", "link.heartbeat",
+		"bucket.CentralChanCount", "bucket.BuffChanCount", "chanLens", "heartbeat", "link.heartbeat",
 	} {
 		for name, src := range map[string]config.Sources{
 			"flag": sources("", "", nil, key+"=0s", key+"=0"), "environment": sources("", "", []string{config.EnvName(key) + "=0"}),

@@ -191,6 +191,9 @@ func sample(r config.Row) (asFlag, asTOML string) {
 	case config.KindChoice:
 		return r.Choices[1], strconv.Quote(r.Choices[1])
 	case config.KindList:
+		if r.Path == "proxy.trusted" {
+			return "10.0.0.0/8,192.0.2.1", `["10.0.0.0/8", "192.0.2.1"]`
+		}
 		return "https://a.example,*", `["https://a.example", "*"]`
 	case config.KindListen, config.KindDial:
 		at := "h.example:" + strconv.FormatUint(uint64(1000+crc32.ChecksumIEEE([]byte(r.Path))%50_000), 10) // listeners of one process differ
@@ -204,6 +207,20 @@ func sample(r config.Row) (asFlag, asTOML string) {
 		}
 		return v, strconv.Quote(v)
 	}
+}
+
+// beside is what a key needs to mean anything.
+func beside(path string) []config.Flag {
+	pair := map[string]config.Flag{
+		"tls.certFile":    {Name: "--set", Key: "tls.keyFile", Value: "k"},
+		"tls.keyFile":     {Name: "--set", Key: "tls.certFile", Value: "c"},
+		"proxy.protocol":  {Name: "--set", Key: "proxy.trusted", Value: "10.0.0.0/8"},
+		"proxy.forwarded": {Name: "--set", Key: "proxy.trusted", Value: "10.0.0.0/8"},
+	}
+	if f, ok := pair[path]; ok {
+		return []config.Flag{f}
+	}
+	return nil
 }
 
 // Every key can be set by every source, and shows the value and the origin.
@@ -226,6 +243,7 @@ func TestEveryKeyBySource(t *testing.T) {
 				config.FromFlag:        {Flags: []config.Flag{{Name: "--set", Key: r.Path, Value: asFlag}}},
 			} {
 				t.Run(fmt.Sprintf("%s %s %s", s, r.Path, source), func(t *testing.T) {
+					src.Flags = append(src.Flags, beside(r.Path)...)
 					read := src.ReadFile
 					src.ReadFile = func(name string) ([]byte, error) {
 						if filepath.Base(name) == "secret" {

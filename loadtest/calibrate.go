@@ -89,6 +89,11 @@ func calibrationScenario(s scenarios.Scenario) scenarios.Scenario {
 	c := s.Clone()
 	c.Connections = min(s.Connections-s.SlowClients(), calibrationConnections)
 	c.Subprotocol = scenarios.V0
+	c.Clients.Engine = scenarios.Engine(engineOf(s)) // also where that is for the sake of TLS, which the server here has not
+	if c.Clients.Engine == "" {
+		c.Clients.Engine = scenarios.EngineAuto
+	}
+	c.Clients.Transport = scenarios.TransportTCP
 	c.Slow, c.Faults, c.Churn.Topics = nil, nil, 0
 	c.Reconnect.Mode = scenarios.ReconnectNever
 	c.Connect.Rate.PerSecond = max(s.Connect.Rate.PerSecond, calibrationRate)

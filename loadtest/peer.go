@@ -92,6 +92,7 @@ func fitsPeer(s scenarios.Scenario, target Target) error {
 			problems = append(problems, fmt.Errorf("fault: %s has no managers and gateways, so no %s", target, f.Kind))
 		}
 	}
+	problems = append(problems, fitsTransport(s, target))
 	if s.Churn.Topics > 0 {
 		problems = append(problems, fmt.Errorf("churn.topics: clients change their topics in Firetower's protocol alone, not in %s", target.dialect()))
 	}

@@ -48,6 +48,8 @@ const (
 	serverBytesPerConnection = 24 << 10 // what a server with a goroutine and buffers each takes
 	kernelBytesPerConnection = 12 << 10 // two sockets and their queues
 	workerBytesPerConnection = 4 << 10
+	goroutineClientBytes     = 20 << 10 // of the goroutine engine
+	tlsClientBytes           = 48 << 10 // of the same with TLS
 	processBytes             = 64 << 20
 	messageBytes             = 128     // of one in the coordinator's account
 	rowBytes                 = 400     // of one in a worker's
@@ -132,7 +134,7 @@ func NewPlan(s scenarios.Scenario, target Target, m Machine) (*Plan, error) {
 	p.DescriptorsServer = fold*((s.Connections+gateways-1)/gateways) + spareDescriptors
 	p.DescriptorsWorker = p.Workers[0] + spareDescriptors
 	p.PortsPerSource = fold * ((p.Workers[0] + gateways - 1) / gateways)
-	p.Memory = int64(s.Connections)*(serverBytesPerConnection+kernelBytesPerConnection+workerBytesPerConnection) +
+	p.Memory = int64(s.Connections)*(serverBytesPerConnection+kernelBytesPerConnection+workerBytes(s)) +
 		int64(p.Servers+len(p.Workers)+1)*processBytes
 	perMessage := deliveriesPerMessage(s)
 	if s.Load.Mode == scenarios.ModeCapacity {
@@ -168,6 +170,7 @@ func fitsReference(s scenarios.Scenario, target Target) error {
 			problems = append(problems, fmt.Errorf("fault: %s has no manager and no gateways, so no %s", target, f.Kind))
 		}
 	}
+	problems = append(problems, fitsTransport(s, target))
 	if s.Churn.Topics > 0 {
 		problems = append(problems, fmt.Errorf("churn.topics: %s answers no request, so nobody could say from when on a message is due", target))
 	}
@@ -175,6 +178,38 @@ func fitsReference(s scenarios.Scenario, target Target) error {
 		return fmt.Errorf("%w: %w", ErrImpossible, err)
 	}
 	return nil
+}
+
+// fitsTransport refuses TLS for servers that the harness gives no certificate.
+func fitsTransport(s scenarios.Scenario, target Target) error {
+	if s.Clients.Transport != scenarios.TransportTLS {
+		return nil
+	}
+	return fmt.Errorf("clients.transport: %s is started without TLS, only %s has a certificate", target, Firetower)
+}
+
+// engineOf is how workers hold the clients, "" for the simulator's default.
+func engineOf(s scenarios.Scenario) simulator.Engine {
+	switch {
+	case s.Clients.Engine != scenarios.EngineAuto:
+		return simulator.Engine(s.Clients.Engine)
+	case s.Clients.Transport == scenarios.TransportTLS:
+		return simulator.EngineGoroutine
+	default:
+		return ""
+	}
+}
+
+// workerBytes is what a client takes in its worker.
+func workerBytes(s scenarios.Scenario) int64 {
+	switch {
+	case s.Clients.Transport == scenarios.TransportTLS:
+		return tlsClientBytes
+	case engineOf(s) == simulator.EngineGoroutine:
+		return goroutineClientBytes
+	default:
+		return workerBytesPerConnection
+	}
 }
 
 // moves tells whether a fault drives all clients of a gateway to another.
@@ -273,6 +308,9 @@ func (p *Plan) notes() {
 	}
 	if s.Load.Mode == scenarios.ModeCapacity && s.Reconnect.Mode == scenarios.ReconnectNever {
 		p.Notes = append(p.Notes, "a rate that is too high may cost clients their connection, which ends the search: reconnect.mode = \"always\" lets it go on")
+	}
+	if s.Clients.Transport == scenarios.TransportTLS && s.Clients.Engine == scenarios.EngineAuto {
+		p.Notes = append(p.Notes, "clients.transport: clients speak TLS, so workers hold them with the goroutine engine, which costs them about twice as much")
 	}
 	for i, f := range s.Faults {
 		if f.Kind == scenarios.FaultLinkBlackhole {

@@ -14,6 +14,31 @@ import (
 	"firetower/scenarios"
 )
 
+// TLS is for Firetower and for an engine that has it: nothing else is started.
+func TestTLSIsRefusedBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	over := func(engine scenarios.Engine) func(*scenarios.Scenario) {
+		return func(s *scenarios.Scenario) {
+			s.Clients = scenarios.Clients{Transport: scenarios.TransportTLS, Engine: engine}
+			s.Subprotocol = scenarios.V0
+		}
+	}
+	for _, target := range []loadtest.Target{loadtest.Floor, loadtest.Classic, loadtest.NATS} {
+		if _, err := loadtest.NewPlan(tiny(t, over(scenarios.EngineAuto)), target, loadtest.ReadMachine()); err == nil || !strings.Contains(err.Error(), "clients.transport: ") {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+	s := tiny(t)
+	over(scenarios.EngineEpoll)(&s)
+	if _, err := loadtest.NewPlan(s, loadtest.Firetower, loadtest.ReadMachine()); err == nil || !strings.Contains(err.Error(), "clients.engine") {
+		t.Errorf("epoll: %v", err)
+	}
+	p := plan(t, tiny(t, over(scenarios.EngineAuto)), loadtest.Firetower)
+	if notes := strings.Join(p.Notes, "\n"); !strings.Contains(notes, "goroutine engine") {
+		t.Errorf("notes: %s", notes)
+	}
+}
+
 func TestRunOfEveryTarget(t *testing.T) {
 	t.Parallel()
 	v0 := func(s *scenarios.Scenario) { s.Subprotocol = scenarios.V0 }
@@ -32,6 +57,10 @@ func TestRunOfEveryTarget(t *testing.T) {
 		}},
 		{"firetower with a configuration of its own", loadtest.Firetower, func(s *scenarios.Scenario) {
 			s.Gateway = map[string]any{"bucket": map[string]any{"Num": int64(2)}}
+		}},
+		{"firetower over TLS", loadtest.Firetower, func(s *scenarios.Scenario) {
+			s.Clients.Transport = scenarios.TransportTLS
+			s.Topology.Gateways = 2
 		}},
 		{"floor", loadtest.Floor, v0},
 		{"floor-joined", loadtest.FloorJoined, v0},
@@ -63,6 +92,9 @@ func TestRunOfEveryTarget(t *testing.T) {
 			}
 			if strings.Contains(tt.name, "configuration") && !strings.Contains(r.Configuration.Gateway, "Num = 2") && !strings.Contains(r.Configuration.Gateway, "num = 2") {
 				t.Errorf("the resolved configuration is\n%s", r.Configuration.Gateway)
+			}
+			if over := strings.Contains(tt.name, "TLS"); over != (r.Generator.Engine == "goroutine") {
+				t.Errorf("engine %s", r.Generator.Engine)
 			}
 			roles := map[string]int{}
 			for _, proc := range r.Processes {

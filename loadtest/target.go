@@ -95,6 +95,14 @@ func (s *system) startFiretower(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return err
 	}
+	scheme := "ws"
+	if p.Scenario.Clients.Transport == scenarios.TransportTLS {
+		scheme = "wss"
+		if err := writeCertificate(s.nursery.dir); err != nil {
+			return err
+		}
+		gatewayArgs = append(gatewayArgs, "--set", "tls.certFile="+certificateFile(s.nursery.dir), "--set", "tls.keyFile="+keyFile(s.nursery.dir))
+	}
 	t := p.Scenario.Topology
 	for i := range t.Managers {
 		m := &server{role: "manager", name: "manager", args: managerArgs}
@@ -119,7 +127,7 @@ func (s *system) startFiretower(ctx context.Context, p *Plan) error {
 		if err := s.start(ctx, g); err != nil {
 			return err
 		}
-		s.urls = append(s.urls, "ws://"+g.at.Listen+"/ws")
+		s.urls = append(s.urls, scheme+"://"+g.at.Listen+"/ws")
 		s.scrapes = append(s.scrapes, g.at.HTTP)
 	}
 	return nil

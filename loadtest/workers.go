@@ -44,6 +44,12 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 		c := simulator.DefaultConfig()
 		c.URLs = urls
 		c.Subprotocol = string(s.Subprotocol)
+		if e := engineOf(s); e != "" {
+			c.Engine = e
+		}
+		if s.Clients.Transport == scenarios.TransportTLS {
+			c.CAFile = certificateFile(n.dir)
+		}
 		p.speak(&c)
 		c.Connections, c.FirstIndex = conns, first
 		// Each worker has an address of its own: an address has some 28,000 ports to a server.

@@ -36,6 +36,9 @@ var scenarioKeys = []key[Scenario]{
 	field("topics.count", "number of topics", func(s *Scenario) any { return &s.Topics.Count }).within(1, maxTopics),
 	field("topics.per_connection", "topics that each client subscribes to", func(s *Scenario) any { return &s.Topics.PerConnection }).within(1, maxTopicsPerClient),
 
+	oneOf(field("clients.transport", "what connections go over; tls is for Firetower alone, with a certificate made for the run", func(s *Scenario) any { return &s.Clients.Transport }), TransportTCP, TransportTLS),
+	oneOf(field("clients.engine", "how workers hold their clients; epoll has no TLS, auto takes it where it can", func(s *Scenario) any { return &s.Clients.Engine }), EngineAuto, EngineEpoll, EngineGoroutine),
+
 	field("connect.rate", "connections opened in a second", func(s *Scenario) any { return &s.Connect.Rate }).above(perSecond(0), perSecond(maxRate)),
 	field("connect.handshakes", "most handshakes under way at once", func(s *Scenario) any { return &s.Connect.Handshakes }).within(1, 4096),
 	field("connect.timeout", "bound of the whole ramp", func(s *Scenario) any { return &s.Connect.Timeout }).above(Duration{}, hours(24)),

@@ -99,6 +99,28 @@ const (
 	CPUsIsolated CPUs = "isolated"
 )
 
+// Transport is what WebSocket connections go over.
+type Transport string
+
+const (
+	// TransportTCP is plain TCP.
+	TransportTCP Transport = "tcp"
+	// TransportTLS is TLS, with a certificate that the harness makes for the run.
+	TransportTLS Transport = "tls"
+)
+
+// Engine is how a worker holds its clients.
+type Engine string
+
+const (
+	// EngineAuto is EngineEpoll where that exists and the transport allows it.
+	EngineAuto Engine = "auto"
+	// EngineEpoll reads raw sockets as epoll reports them. It has no TLS.
+	EngineEpoll Engine = "epoll"
+	// EngineGoroutine gives each client a goroutine.
+	EngineGoroutine Engine = "goroutine"
+)
+
 // Scenario is one question: what is connected, what is published, what is done
 // to the servers meanwhile, and what must hold.
 type Scenario struct {
@@ -116,6 +138,8 @@ type Scenario struct {
 	Seed uint64 `json:"seed"`
 	// Topics says who subscribes to what.
 	Topics Topics `json:"topics"`
+	// Clients is how clients connect.
+	Clients Clients `json:"clients"`
 	// Connect is the ramp.
 	Connect Connect `json:"connect"`
 	// Reconnect is what clients do when their connection ends.
@@ -252,6 +276,14 @@ type Phases struct {
 	Leave Duration `json:"leave"`
 }
 
+// Clients is how clients connect.
+type Clients struct {
+	// Transport is what their connections go over.
+	Transport Transport `json:"transport"`
+	// Engine is how workers hold them.
+	Engine Engine `json:"engine"`
+}
+
 // Topology is how many processes there are.
 type Topology struct {
 	// Managers is the number of manager processes. Gateway i belongs to manager i mod
@@ -300,6 +332,7 @@ func Default() Scenario {
 		Subprotocol: V1,
 		Seed:        1,
 		Topics:      Topics{Count: 1, PerConnection: 1},
+		Clients:     Clients{Transport: TransportTCP, Engine: EngineAuto},
 		Connect:     Connect{Rate: Rate{1000}, Handshakes: 128, Timeout: Seconds(120)},
 		Reconnect:   Reconnect{Mode: ReconnectNever, After: Seconds(0.1), Most: Seconds(5), Jitter: 0.5},
 		Churn:       Churn{Rate: Rate{100}},

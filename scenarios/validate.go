@@ -82,6 +82,7 @@ func (d *decoder) validate() {
 	eachKey(d, "", scenarioKeys, s, &def)
 	d.validateTopics()
 	d.validateLoad()
+	d.validateClients()
 	d.validateTopology()
 	d.validateSlow()
 	d.validateFaults()
@@ -128,6 +129,12 @@ func (d *decoder) validateLoad() {
 	d.check(c.From.PerSecond < c.To.PerSecond, "capacity.to", "must be above capacity.from, %v, got %v", c.From, c.To)
 	n := c.To.PerSecond * c.Trial.Seconds()
 	d.check(n <= maxMessages, "capacity.trial", "plans up to %.0f messages in one trial, more than the %d that a ledger of single messages is made for", n, maxMessages)
+}
+
+func (d *decoder) validateClients() {
+	c := d.s.Clients
+	d.check(c.Transport != TransportTLS || c.Engine != EngineEpoll, "clients.engine",
+		"must be %q or %q with clients.transport = %q: epoll reads raw sockets and has no TLS", EngineGoroutine, EngineAuto, TransportTLS)
 }
 
 func (d *decoder) validateTopology() {

@@ -24,9 +24,12 @@ const (
 // Config is one fleet: the connections of one process. It travels to worker processes as JSON; durations are
 // nanoseconds there.
 type Config struct {
-	// URLs are the ws:// addresses of the servers. Connection i uses URLs[i mod len(URLs)], where i counts over the
+	// URLs are the addresses of the servers, all ws:// or all wss://; the latter is for the goroutine engine alone. Connection i uses URLs[i mod len(URLs)], where i counts over the
 	// whole run; its n-th attempt to come back uses URLs[(i+n) mod len(URLs)]. Hosts are IP addresses. Required.
 	URLs []string `json:"urls"`
+	// CAFile is a PEM file with the certificates that servers at wss:// are verified against; empty takes those of the
+	// system. Default "".
+	CAFile string `json:"ca_file,omitempty"`
 	// Subprotocol is offered in the handshake and must be what the server picks: "firetower.v1", "firetower.v0", or
 	// empty to offer none, which means v0. Default "".
 	Subprotocol string `json:"subprotocol"`
@@ -127,8 +130,12 @@ func (c Config) Validate() error {
 		bad("urls: at least one is needed")
 	}
 	for _, raw := range c.URLs {
-		if _, err := parseTarget(raw); err != nil {
+		t, err := parseTarget(raw)
+		switch {
+		case err != nil:
 			bad("urls: %w", err)
+		case t.tls && c.Engine == EngineEpoll:
+			bad("engine: %q reads raw sockets and has no TLS, got %q: use %q", EngineEpoll, raw, EngineGoroutine)
 		}
 	}
 	for _, raw := range c.SourceIPs {
@@ -211,6 +218,7 @@ type target struct {
 	addr netip.AddrPort
 	host string // as in the Host header
 	path string // as in the request line
+	tls  bool
 }
 
 func parseTarget(raw string) (target, error) {
@@ -218,12 +226,12 @@ func parseTarget(raw string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	if u.Scheme != "ws" {
-		return target{}, fmt.Errorf("%q: scheme must be ws", raw)
+	if u.Scheme != "ws" && u.Scheme != "wss" {
+		return target{}, fmt.Errorf("%q: scheme must be ws or wss", raw)
 	}
 	addr, err := netip.ParseAddrPort(u.Host)
 	if err != nil {
 		return target{}, fmt.Errorf("%q: host must be an IP address and a port: %w", raw, err)
 	}
-	return target{addr: addr, host: u.Host, path: u.RequestURI()}, nil
+	return target{addr: addr, host: u.Host, path: u.RequestURI(), tls: u.Scheme == "wss"}, nil
 }

@@ -2,10 +2,15 @@ package simulator
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -20,6 +25,7 @@ import (
 // systems without epoll.
 type goroutineEngine struct {
 	config *Config
+	tls    *tls.Config // nil takes the system's certificates
 	clock  *clock.Clock
 	shards []*goroutineShard
 	conns  []*goroutineConn
@@ -45,9 +51,29 @@ type goroutineShard struct {
 	account *account
 }
 
-func newGoroutineEngine(config *Config, clk *clock.Clock) *goroutineEngine {
+// clientTLS is how clients verify servers, nil when the system's certificates decide.
+func clientTLS(config *Config) (*tls.Config, error) {
+	if config.CAFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(filepath.Clean(config.CAFile))
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("ca_file: %s holds no certificate", config.CAFile)
+	}
+	return &tls.Config{RootCAs: roots}, nil
+}
+
+func newGoroutineEngine(config *Config, clk *clock.Clock) (engine, error) {
+	secure, err := clientTLS(config)
+	if err != nil {
+		return nil, err
+	}
 	e := &goroutineEngine{
-		config: config, clock: clk, slots: make(chan struct{}, config.HandshakesInFlight),
+		tls: secure, config: config, clock: clk, slots: make(chan struct{}, config.HandshakesInFlight),
 		started: make(chan struct{}), finished: make(chan struct{}),
 	}
 	forShards(config, func(first, conns int) {
@@ -61,7 +87,7 @@ func newGoroutineEngine(config *Config, clk *clock.Clock) *goroutineEngine {
 		}
 		e.conns = append(e.conns, shard.conns...)
 	})
-	return e
+	return e, nil
 }
 
 // forShards cuts the fleet's connections into consecutive runs.

@@ -15,7 +15,7 @@ func engineExists(Engine) bool { return true }
 
 func newEngine(config Config, clk *clock.Clock) (engine, error) {
 	if config.Engine == EngineGoroutine {
-		return newGoroutineEngine(&config, clk), nil
+		return newGoroutineEngine(&config, clk)
 	}
 	e := &epollEngine{stopped: make(chan struct{})}
 	var err error

@@ -13,7 +13,7 @@ const defaultEngine = EngineGoroutine
 func engineExists(e Engine) bool { return e == EngineGoroutine }
 
 func newEngine(config Config, clk *clock.Clock) (engine, error) {
-	return newGoroutineEngine(&config, clk), nil
+	return newGoroutineEngine(&config, clk)
 }
 
 // tuneSocket leaves the socket as it is: what it does on Linux has no equal here.

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -131,7 +132,7 @@ func (c *goroutineConn) open(back *comeback) (reason string) {
 	}
 	upgrade := websocket.Dialer{
 		NetDialContext: dialer.DialContext, ReadBufferSize: c.readBuffer(), WriteBufferSize: 512,
-		HandshakeTimeout: config.HandshakeTimeout,
+		HandshakeTimeout: config.HandshakeTimeout, TLSClientConfig: c.engine.tls,
 	}
 	if config.Subprotocol != "" {
 		upgrade.Subprotocols = []string{config.Subprotocol}
@@ -330,10 +331,14 @@ func (c *goroutineConn) crash() bool {
 		return false
 	}
 	c.reset = true
-	if tcp, ok := c.ws.NetConn().(*net.TCPConn); ok {
+	conn := c.ws.NetConn()
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn() // whose end TLS is not to announce
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // a connection that has just ended is as good
 	}
-	c.ws.Close()
+	conn.Close()
 	return true
 }
 

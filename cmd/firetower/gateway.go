@@ -50,6 +50,7 @@ func runGateway(ctx context.Context, g *globalState, c *config.Gateway, announce
 	if err != nil {
 		return err
 	}
+	defer reloadOnHangup(g, gw, opts.TLS)()
 	run := start(ctx, "gateway", gw)
 	// A wrong address and a manager that is not up yet look the same.
 	noManager := func() {

@@ -29,5 +29,10 @@ func main() {
 		executable:       os.Executable,
 		setCollector:     setCollector,
 		signals:          signals,
+		hangups: func() (<-chan os.Signal, func()) {
+			c := make(chan os.Signal, 1) // several at once ask for one thing
+			signal.Notify(c, syscall.SIGHUP)
+			return c, func() { signal.Stop(c) }
+		},
 	}))
 }

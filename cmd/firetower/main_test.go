@@ -88,6 +88,7 @@ type process struct {
 	state          *globalState
 	stdout, stderr *output
 	signals        chan os.Signal
+	hangups        chan os.Signal
 	code           chan int
 	// collector is what the command has set the garbage collector to; zero is nothing.
 	collector atomic.Pointer[collectorSettings]
@@ -95,7 +96,7 @@ type process struct {
 
 // newProcess makes the state of a command; prepare may change it before it runs.
 func newProcess(args ...string) *process {
-	p := &process{stdout: &output{}, stderr: &output{}, signals: make(chan os.Signal, 2), code: make(chan int, 1)}
+	p := &process{stdout: &output{}, stderr: &output{}, signals: make(chan os.Signal, 2), hangups: make(chan os.Signal, 1), code: make(chan int, 1)}
 	p.state = &globalState{
 		args: args, stdin: strings.NewReader(""), stdout: p.stdout, stderr: p.stderr, pid: 4711,
 		now: time.Now, after: time.After,
@@ -114,6 +115,7 @@ func newProcess(args ...string) *process {
 			p.collector.Store(&s)
 		},
 		signals: p.signals,
+		hangups: func() (<-chan os.Signal, func()) { return p.hangups, func() {} },
 	}
 	return p
 }

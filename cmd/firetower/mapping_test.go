@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestDefaultsAgree(t *testing.T) {
 	wantGateway.Version = readBuildInfo().short()
 	// The package alone listens nowhere and has no manager.
 	wantGateway.Listen, wantGateway.ManagerLink, wantGateway.ManagerGRPC = "127.0.0.1:9999", "127.0.0.1:6666", "127.0.0.1:6667"
-	wantGateway.AllowedOrigins, wantGateway.FlushTopics = []string{}, []string{}
+	wantGateway.AllowedOrigins, wantGateway.FlushTopics, wantGateway.Proxy.Trusted = []string{}, []string{}, []string{}
 	if !reflect.DeepEqual(o, wantGateway) {
 		t.Errorf("gateway: %+v\nwant %+v", o, wantGateway)
 	}
@@ -77,20 +78,28 @@ func TestDefaultsAgree(t *testing.T) {
 // No key is parsed and ignored: each changes what the service is made with.
 func TestEveryKeyHasAnEffect(t *testing.T) {
 	t.Parallel()
+	// Keys that mean nothing without another one are varied beside it.
+	beside := map[string][]string{
+		"tls.certFile":    {"tls.certFile=a", "tls.keyFile=a"},
+		"tls.keyFile":     {"tls.certFile=a", "tls.keyFile=a"},
+		"proxy.protocol":  {"proxy.trusted=10.0.0.0/8"},
+		"proxy.forwarded": {"proxy.trusted=10.0.0.0/8"},
+	}
 	candidates := []string{
-		"2", "true", "debug", "latest", "json", "3s", "500ms", "1h", "2MiB", "9MiB", "64MiB", "h.example:7", "https://a.example", "/p", "X-User", "name",
+		"optional", "forwarded", "1.3", "10.0.0.0/8",
+		"2", "true", "false", "debug", "latest", "json", "3s", "500ms", "1h", "2MiB", "9MiB", "64MiB", "h.example:7", "https://a.example", "/p", "X-User", "name",
 	}
 	for _, service := range []config.Service{config.ServiceManager, config.ServiceGateway} {
-		before, processBefore, err := loadOptions(service)
-		if err != nil {
-			t.Fatal(err)
-		}
 		for _, k := range config.Keys(service) {
 			t.Run(string(service)+" "+k.Path, func(t *testing.T) {
 				t.Parallel()
+				before, processBefore, err := loadOptions(service, beside[k.Path]...)
+				if err != nil {
+					t.Fatal(err)
+				}
 				var errs []error
 				for _, value := range candidates {
-					after, processAfter, err := loadOptions(service, k.Path+"="+value)
+					after, processAfter, err := loadOptions(service, append(slices.Clone(beside[k.Path]), k.Path+"="+value)...)
 					if err != nil {
 						errs = append(errs, err)
 						continue

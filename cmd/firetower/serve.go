@@ -80,6 +80,7 @@ func serveGateway(ctx context.Context, g *globalState, opts gateway.Options, c *
 	if err != nil {
 		return err
 	}
+	defer reloadOnHangup(g, gw, opts.TLS)()
 	run := start(ctx, "gateway", gw)
 	if run.awaitReady(ctx, nil, nil) {
 		at := managerAnnouncement(m)
@@ -88,7 +89,7 @@ func serveGateway(ctx context.Context, g *globalState, opts gateway.Options, c *
 		case announced:
 			err = announce(g, at)
 		case c.Log.Format == "text":
-			err = banner(g.stderr, at, opts.Path)
+			err = banner(g.stderr, at, opts.Path, opts.TLS.CertFile != "")
 		}
 		if err == nil {
 			select {
@@ -102,8 +103,8 @@ func serveGateway(ctx context.Context, g *globalState, opts gateway.Options, c *
 }
 
 // banner greets a person and says what to try next.
-func banner(w io.Writer, at announcement, path string) error {
-	url := gatewayURL(at.Listen, path)
+func banner(w io.Writer, at announcement, path string, secure bool) error {
+	url := gatewayURL(at.Listen, path, secure)
 	subscribe, publish := "firetower subscribe room-1", "firetower publish room-1 '\"hello\"'"
 	if url != "ws://127.0.0.1:9999/ws" {
 		subscribe += " --url " + url

@@ -128,10 +128,17 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	}
 	o.Limits = gateway.Limits{
 		MaxFrameBytes: c.Limits.MaxFrameBytes, MaxTopicsPerConn: c.Limits.MaxTopicsPerConn,
-		MaxTopicBytes: c.Limits.MaxTopicBytes, MaxConnections: c.Limits.MaxConnections,
+		MaxTopicBytes: c.Limits.MaxTopicBytes, MaxConnections: c.Limits.MaxConnections, MaxConnectionsPerIP: c.Limits.MaxConnectionsPerIP,
 		PendingBytes: c.SlowConsumer.PendingBytes, SocketBytes: c.SlowConsumer.SocketBytes, PendingAge: c.SlowConsumer.PendingAge,
 	}
 	o.SlowPolicy = gateway.SlowPolicy(c.SlowConsumer.Policy)
+	o.TLS = gateway.TLSOptions{
+		CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, MinVersion: c.TLS.MinVersion, ReloadInterval: c.TLS.ReloadInterval,
+	}
+	o.Proxy = gateway.ProxyOptions{
+		Protocol: gateway.ProxyProtocol(c.Proxy.Protocol), Forwarded: gateway.ForwardedHeader(c.Proxy.Forwarded), Trusted: c.Proxy.Trusted,
+	}
+	o.Admission = gateway.AdmissionOptions{Handshakes: c.Admission.Handshakes, Rate: c.Admission.Rate}
 	o.AllowedOrigins = c.Gateway.Origins
 	o.UserHeader = c.Gateway.UserHeader
 	o.HandshakeTimeout = c.Gateway.HandshakeTimeout

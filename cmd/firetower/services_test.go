@@ -242,7 +242,7 @@ func TestSubscribeIsNotLetIn(t *testing.T) {
 		http.StatusUnauthorized:       "\nThe gateway wants to know who asks: tell it with --header NAME:VALUE.\n",
 		http.StatusForbidden:          "\nThe gateway refuses this origin, see gateway.origins.\n",
 		http.StatusNotFound:           "\nThe path is gateway.path (default /ws).\n",
-		http.StatusServiceUnavailable: "\nThe gateway is stopping, or full: see limits.maxConnections.\n",
+		http.StatusServiceUnavailable: "\nThe gateway is stopping or full, or too many connect at once: see [limits] and [admission].\n",
 		http.StatusTeapot:             "bad handshake\n",
 	} {
 		t.Run(http.StatusText(answer), func(t *testing.T) {
@@ -363,7 +363,7 @@ func TestBanner(t *testing.T) {
 	}
 
 	var plain bytes.Buffer
-	if err := banner(&plain, announcement{Link: "0.0.0.0:6666", GRPC: "0.0.0.0:6667", Listen: "[::]:9999"}, "/ws"); err != nil {
+	if err := banner(&plain, announcement{Link: "0.0.0.0:6666", GRPC: "0.0.0.0:6667", Listen: "[::]:9999"}, "/ws", false); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(plain.String(), "\n  firetower subscribe room-1\n  firetower publish room-1 '\"hello\"'\n") || strings.Contains(plain.String(), "dashboard") {
@@ -520,7 +520,7 @@ func TestSubscribeFindsTheGateway(t *testing.T) {
 		{"[::1]:1", "/", "ws://[::1]:1/"},
 		{"a.example:1", "/x", "ws://a.example:1/x"},
 	} {
-		if got := gatewayURL(tt.listen, tt.path); got != tt.want {
+		if got := gatewayURL(tt.listen, tt.path, false); got != tt.want {
 			t.Errorf("%s %s: %s, want %s", tt.listen, tt.path, got, tt.want)
 		}
 	}

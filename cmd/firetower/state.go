@@ -39,6 +39,9 @@ type globalState struct {
 	// signals delivers SIGINT and SIGTERM: the first asks a command to end, the
 	// second ends it at once.
 	signals <-chan os.Signal
+	// hangups delivers SIGHUP from when it is called until stop is: before and after,
+	// the signal ends the process.
+	hangups func() (c <-chan os.Signal, stop func())
 }
 
 // maxFileBytes bounds the files that a command reads whole.

@@ -80,7 +80,7 @@ the subscription of every topic ('firetower kick').`,
 			if err != nil {
 				return err
 			}
-			f.url = gatewayURL(conf.Gateway.Listen.String(), conf.Gateway.Path)
+			f.url = gatewayURL(conf.Gateway.Listen.String(), conf.Gateway.Path, conf.TLS.CertFile != "")
 		}
 		if u, err := url.Parse(f.url); err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
 			return usagef("--url %q: want ws://HOST:PORT/PATH or wss://...", f.url)
@@ -113,7 +113,13 @@ var reservedHeaders = []string{
 
 // gatewayURL is where clients on this machine reach a gateway that listens on
 // addr.
-func gatewayURL(addr, path string) string { return "ws://" + reachable(addr) + path }
+func gatewayURL(addr, path string, secure bool) string {
+	scheme := "ws://"
+	if secure {
+		scheme = "wss://"
+	}
+	return scheme + reachable(addr) + path
+}
 
 // reachable makes an address to connect to of one to listen on: all interfaces
 // of a machine include its loopback.
@@ -183,7 +189,7 @@ func explainDial(err error) error {
 		case http.StatusNotFound:
 			return withHint(err, "The path is gateway.path (default /ws).")
 		case http.StatusServiceUnavailable:
-			return withHint(err, "The gateway is stopping, or full: see limits.maxConnections.")
+			return withHint(err, "The gateway is stopping or full, or too many connect at once: see [limits] and [admission].")
 		default:
 			return err
 		}

@@ -69,9 +69,13 @@ func retryHint(reason string) time.Duration {
 	return 0
 }
 
-// retryAfter reads the header of that name in its form of seconds (RFC 9110 section 10.2.3).
+// retryAfter reads the header of that name, in seconds or as a date (RFC 9110 section 10.2.3).
 func retryAfter(h http.Header) time.Duration {
-	seconds, err := strconv.Atoi(h.Get("Retry-After"))
+	value := h.Get("Retry-After")
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(time.Until(at), 0), maxAsked)
+	}
+	seconds, err := strconv.Atoi(value)
 	if err != nil || seconds < 0 {
 		return 0
 	}

@@ -28,3 +28,6 @@ func ParsePush(data []byte) (topic string, published []byte, push bool, err erro
 
 // RetryHint exports retryHint.
 var RetryHint = retryHint
+
+// RetryAfter exports retryAfter.
+var RetryAfter = retryAfter

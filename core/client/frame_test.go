@@ -3,9 +3,11 @@ package client_test
 import (
 	"bytes"
 	"math"
+	"net/http"
 	"os"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/leanovate/gopter"
@@ -66,6 +68,25 @@ func TestBackoffIsFullJitter(t *testing.T) {
 			t.Errorf("the shortest wait %d is %v", i, wait)
 		}
 	}
+}
+
+// A wait comes as seconds or as a date (RFC 9110 section 10.2.3), and is bounded.
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+		for value, want := range map[string]time.Duration{
+			"": 0, "0": 0, "7": 7 * time.Second, "-1": 0, "1.5": 0, "soon": 0, "99999999999": 10 * time.Minute, "100000": 10 * time.Minute,
+			in(90 * time.Second): 90 * time.Second, in(-time.Hour): 0, in(24 * time.Hour): 10 * time.Minute,
+		} {
+			h := http.Header{}
+			if value != "" {
+				h.Set("Retry-After", value)
+			}
+			if got := client.RetryAfter(h); got != want {
+				t.Errorf("Retry-After: %s: %v, want %v", value, got, want)
+			}
+		}
+	})
 }
 
 func TestRetryHint(t *testing.T) {

@@ -41,11 +41,11 @@ func (b *backlog) append(e entry) {
 }
 
 // front appends to bufs the data of what goes out with one write: at least one entry, at
-// most flushEntries and, beyond the first, flushBytes.
-func (b *backlog) front(bufs [][]byte) [][]byte {
+// most flushEntries and, beyond the first, so many bytes.
+func (b *backlog) front(bufs [][]byte, most int) [][]byte {
 	size := 0
 	for _, e := range b.entries[b.head:] {
-		if len(bufs) > 0 && (size+len(e.data) > flushBytes || len(bufs) == flushEntries) {
+		if len(bufs) > 0 && (size+len(e.data) > most || len(bufs) == flushEntries) {
 			break
 		}
 		bufs = append(bufs, e.data)

@@ -54,7 +54,7 @@ func (h *Handover) Close() {
 // Hand dispatches one message to each topic.
 func (h *Handover) Hand() {
 	for _, p := range h.pushes {
-		h.g.towers.dispatch(p)
+		h.g.towers.dispatch(p, false)
 	}
 }
 
@@ -80,19 +80,19 @@ func (h *Handover) Take() (items int) {
 // LaneQueue is one lane with what is put into it.
 type LaneQueue struct {
 	l     *lane
-	it    item
+	one   []*push
 	batch []item
 }
 
 // NewLaneQueue makes a lane that hands out at most take items at once.
 func NewLaneQueue(take int) *LaneQueue {
-	return &LaneQueue{l: NewLane(take).l, it: item{push: &push{topic: "room"}}}
+	return &LaneQueue{l: NewLane(take).l, one: []*push{{topic: "room"}}}
 }
 
 // Pass puts n items in and takes them out.
 func (q *LaneQueue) Pass(n int) {
 	for range n {
-		q.l.push(q.it)
+		q.l.push(nil, q.one)
 	}
 	for n > 0 {
 		q.batch = q.l.next(q.batch)
@@ -121,7 +121,7 @@ func NewDelivery(g *Gateway, topics []string, data []byte, messages int) *Delive
 // Deliver sends the messages and waits until the consumers have written them.
 func (d *Delivery) Deliver() {
 	for _, p := range d.pushes {
-		d.g.towers.dispatch(p)
+		d.g.towers.dispatch(p, false)
 	}
 	for d.g.towers.central.waiting() > 0 {
 		runtime.Gosched()

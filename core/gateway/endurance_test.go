@@ -198,8 +198,15 @@ func TestDrainNamesHandlersThatHang(t *testing.T) {
 	o := gateway.DefaultOptions()
 	o.Listen = "127.0.0.1:0"
 	o.DrainTimeout, o.CloseTimeout = 20*time.Millisecond, 20*time.Millisecond
-	o.OnTower = func(ft *gateway.FireTower) { ft.SetOnOfflineHandler(func() { <-release }) }
-	err := runUntil(t, o, func(g *gateway.Gateway) { dial(t, g, "") })
+	made := make(chan struct{})
+	o.OnTower = func(ft *gateway.FireTower) {
+		ft.SetOnOfflineHandler(func() { <-release })
+		close(made)
+	}
+	err := runUntil(t, o, func(g *gateway.Gateway) {
+		dial(t, g, "")
+		<-made // the client has its answer before that
+	})
 	if err == nil || !strings.Contains(err.Error(), "1 connections have not ended") {
 		t.Errorf("Run: %v", err)
 	}

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	"google.golang.org/grpc"
@@ -278,4 +280,56 @@ func BorrowLanes(g *Gateway) (giveBack func()) {
 			l.giveBack()
 		}
 	}
+}
+
+// ParseProxyHeader reads the header at the beginning of b; more tells that it may be
+// complete with further bytes, none that there is no header.
+func ParseProxyHeader(b []byte) (remote netip.AddrPort, size int, more, none bool, err error) {
+	remote, size, err = parseProxyHeader(b)
+	return remote, size, errors.Is(err, errProxyMore), errors.Is(err, errProxyNone), err
+}
+
+// MaxProxyHeader bounds a PROXY header.
+const MaxProxyHeader = maxProxyHeader
+
+// Admission is who may begin a handshake, alone.
+type Admission struct {
+	a admission
+	c clock
+}
+
+// NewAdmission makes one on the present clock.
+func NewAdmission(o AdmissionOptions) *Admission {
+	a := &Admission{c: newClock()}
+	a.a.init(o, &a.c)
+	return a
+}
+
+// Enter, Leave and RetryAfter are the gateway's.
+func (a *Admission) Enter() (int64, error) { return a.a.enter() }
+
+// Leave ends a handshake.
+func (a *Admission) Leave(began int64) { a.a.leave(began) }
+
+// RetryAfter is what a refused client is told, in seconds.
+func (a *Admission) RetryAfter(why error, window time.Duration) int {
+	return a.a.retryAfter(why, window)
+}
+
+// WritesDirectly tells whether consumers write to a connection's descriptor.
+func WritesDirectly(t *FireTower) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.fd >= 0
+}
+
+// CountedAddresses is how many client addresses have connections that are counted.
+func CountedAddresses(g *Gateway) (n int) {
+	for i := range g.towers.addresses.shards {
+		s := &g.towers.addresses.shards[i]
+		s.mu.Lock()
+		n += len(s.n)
+		s.mu.Unlock()
+	}
+	return n
 }

@@ -30,7 +30,7 @@ func (t *FireTower) flushPolled(b *backlog) {
 			t.mu.Unlock()
 			return
 		}
-		n, errno := rawio.Sendv(int(t.fd), b.front(scratch[:0]))
+		n, errno := rawio.Sendv(int(t.fd), b.front(scratch[:0], flushBytes))
 		if n > 0 {
 			t.flushedLocked(b, n)
 			progress = time.Now()

@@ -35,6 +35,9 @@ type Gateway struct {
 	link          *link            // nil when the gateway runs alone
 	grpc          *grpc.ClientConn // nil when the gateway runs alone
 	poller        *poller          // nil where connections have goroutines
+	admission     admission
+	trusted       networks
+	certificates  *certificates // nil without TLS
 	upgrader      websocket.Upgrader
 	readers       readers
 	requestLimits protocol.RequestLimits
@@ -63,6 +66,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: options: %w", err)
 	}
 	o.AllowedOrigins, o.FlushTopics = slices.Clone(o.AllowedOrigins), slices.Clone(o.FlushTopics)
+	o.Proxy.Trusted = slices.Clone(o.Proxy.Trusted)
 	o.Bucket.resolve()
 	if o.ClusterID == "" {
 		o.ClusterID = generateClusterID()
@@ -80,6 +84,15 @@ func New(o Options) (*Gateway, error) {
 		requestLimits: protocol.RequestLimits{
 			MaxTopics: o.Limits.MaxTopicsPerConn, MaxTopicBytes: o.Limits.MaxTopicBytes,
 		},
+	}
+	g.admission.init(o.Admission, &g.clock)
+	g.trusted, _ = parseNetworks(o.Proxy.Trusted) // Validate has seen to it
+	if o.TLS.enabled() {
+		certificates, err := newCertificates(o.TLS, o.Logger)
+		if err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+		g.certificates = certificates
 	}
 	g.epochs.Store(time.Now().UnixNano())
 	g.runCtx, g.runCancel = context.WithCancel(context.Background())
@@ -166,6 +179,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if g.link != nil {
 		start("link", g.link.run)
 		start("registrar", g.registrar.run)
+	}
+	if g.certificates != nil && g.opts.TLS.ReloadInterval > 0 {
+		start("certificates", g.certificates.watch)
 	}
 	failed := make(chan error, len(servers))
 	for _, s := range servers {

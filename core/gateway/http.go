@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,40 +55,42 @@ func (g *Gateway) originAllowed(r *http.Request) bool {
 // Handler returns the WebSocket endpoint, for an application's own server.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serveWebSocket) }
 
-// retryAfter is what a request that is not let in is told, in seconds
-// (RFC 9110 section 10.2.3).
-const retryAfter = "2"
-
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	if err := g.towers.reserve(); err != nil {
-		g.metrics.refusedUpgrade.Add(1)
-		w.Header().Set("Retry-After", retryAfter)
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	client := g.ClientAddr(r)
+	began, err := g.admission.enter()
+	if err != nil {
+		g.turnAway(w, client, err)
+		return
+	}
+	defer g.admission.leave(began)
+	if err := g.towers.reserve(client.Addr()); err != nil {
+		g.turnAway(w, client, err)
 		return
 	}
 	taken := false
 	defer func() { // also when the application's code panics
 		if !taken {
-			g.towers.release()
+			g.towers.release(client.Addr())
 		}
 	}()
+	r = withClientAddr(r, client)
 	who, err := g.identify(r)
 	if err != nil {
-		g.metrics.refusedUpgrade.Add(1)
-		g.log.Debug("connection refused", "remote", r.RemoteAddr, "err", err)
+		g.metrics.refuse(RefusedIdentity)
+		g.log.Debug("connection refused", "remote", client, "err", err)
 		http.Error(w, "not authenticated", http.StatusUnauthorized)
 		return
 	}
 	ws, err := g.upgrader.Upgrade(w, r, nil)
 	if err != nil { // the upgrader has answered
-		g.metrics.refusedUpgrade.Add(1)
-		g.log.Debug("upgrade failed", "remote", r.RemoteAddr, "err", err)
+		g.metrics.refuse(RefusedRequest)
+		g.log.Debug("upgrade failed", "remote", client, "err", err)
 		return
 	}
 	taken = true
-	t, err := g.buildUpgraded(ws, who)
+	t, err := g.buildUpgraded(ws, who, client)
 	if err != nil {
-		g.metrics.refusedUpgrade.Add(1)
+		g.metrics.refuse(refusalReasonOf(err))
 		return
 	}
 	if f := g.opts.OnTower; f != nil {
@@ -106,15 +110,26 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 // buildUpgraded makes a FireTower of an upgraded connection: of its descriptor alone,
 // where that can be had and is watched, so that the net.Conn and all that the upgrade
 // needed are free.
-func (g *Gateway) buildUpgraded(ws *websocket.Conn, who Identity) (*FireTower, error) {
+func (g *Gateway) buildUpgraded(ws *websocket.Conn, who Identity, client netip.AddrPort) (*FireTower, error) {
 	if g.poller == nil {
-		return g.buildTower(ws, who)
+		return g.buildTower(ws, who, client)
 	}
-	fd, err := takeDescriptor(ws.NetConn())
+	fd, err := takeDescriptor(innermost(ws.NetConn()))
 	if err != nil { // TLS, or no descriptor is left for the moment that two are needed
-		return g.buildTower(ws, who)
+		return g.buildTower(ws, who, client)
 	}
-	return g.buildPolled(fd, ws.Subprotocol(), who)
+	return g.buildPolled(fd, ws, who, client)
+}
+
+// turnAway answers a request for which there is no room, at the least cost.
+func (g *Gateway) turnAway(w http.ResponseWriter, client netip.AddrPort, why error) {
+	reason := refusalReasonOf(why)
+	g.metrics.refuse(reason)
+	g.log.Debug("connection refused", "remote", client, "reason", string(reason))
+	h := w.Header()
+	h.Set("Retry-After", strconv.Itoa(g.admission.retryAfter(why, g.opts.RetryWindow)))
+	h.Set("Connection", "close") // its descriptor is for somebody else
+	http.Error(w, why.Error(), http.StatusServiceUnavailable)
 }
 
 func (g *Gateway) identify(r *http.Request) (Identity, error) {
@@ -161,6 +176,9 @@ func (g *Gateway) listen() ([]namedServer, error) {
 			return nil, err
 		}
 		g.listener.Store(&l)
+		if g.certificates != nil || g.opts.Proxy.Protocol != ProxyOff {
+			servers[len(servers)-1].listener = newEdgeListener(l, g)
+		}
 	}
 	if g.opts.HTTPAddr != "" {
 		l, err := open("admin", g.opts.HTTPAddr, g.AdminHandler())

@@ -27,7 +27,6 @@ type metrics struct {
 	backlogBytes   counter
 	connected      counter
 	badRequests    counter
-	refusedUpgrade counter
 	linkReconnects counter
 	linkMissed     counter
 	syncCalls      counter
@@ -35,12 +34,16 @@ type metrics struct {
 	backlogWait    histogram.Histogram
 	drops          map[DropReason]*atomic.Int64
 	disconnects    map[DisconnectReason]*atomic.Int64
+	refusals       map[RefusalReason]*atomic.Int64
+	edge           edgeMetrics
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
 		drops:       make(map[DropReason]*atomic.Int64, len(dropReasons)),
 		disconnects: make(map[DisconnectReason]*atomic.Int64, len(disconnectReasons)),
+		refusals:    countsOf(refusalReasons),
+		edge:        newEdgeMetrics(),
 	}
 	for _, r := range dropReasons {
 		m.drops[r] = new(atomic.Int64)
@@ -79,6 +82,10 @@ type Stats struct {
 	LinkMissed     int64
 	Drops          map[DropReason]int64
 	Disconnects    map[DisconnectReason]int64
+	// Refusals counts requests to connect that were refused, by reason.
+	Refusals map[RefusalReason]int64
+	// Edge counts what ended before the request.
+	Edge EdgeStats
 }
 
 // Stats returns the counts.
@@ -101,6 +108,8 @@ func (g *Gateway) Stats() Stats {
 		LinkMissed:     m.linkMissed.Load(),
 		Drops:          make(map[DropReason]int64),
 		Disconnects:    make(map[DisconnectReason]int64),
+		Refusals:       valuesOf(m.refusals),
+		Edge:           g.edgeStats(),
 	}
 	for r, n := range m.drops {
 		s.Drops[r] = n.Load()
@@ -120,6 +129,7 @@ type collector struct {
 	bucketQ   *prometheus.Desc
 	stages    *prometheus.Desc
 	broadcast *prometheus.Desc
+	edge      edgeDescs
 }
 
 type plainMetric struct {
@@ -140,6 +150,7 @@ func newCollector(g *Gateway) *collector {
 			[]string{"stage"}, nil),
 		broadcast: prometheus.NewDesc(space+"broadcast_seconds",
 			"Time from a message's arrival until the last subscriber of a bucket was written to, by message and bucket.", nil, nil),
+		edge: newEdgeDescs(space),
 	}
 	add := func(kind prometheus.ValueType, name, help string, read func() float64) {
 		c.plain = append(c.plain, plainMetric{prometheus.NewDesc(space+name, help, nil, nil), kind, read})
@@ -153,7 +164,6 @@ func newCollector(g *Gateway) *collector {
 	add(gauge, "topics", "Topics with subscribers here.", ofInt(&g.towers.index.size))
 	add(count, "connections_total", "Client connections since the start.", of(&m.connected))
 	add(gauge, "connections_read", "Connections of which something is being read, or a part of a frame has come.", ofInt(&g.readers.lent))
-	add(count, "upgrades_refused_total", "Requests to connect that were refused.", of(&m.refusedUpgrade))
 	add(count, "bad_requests_total", "Frames of clients that were refused.", of(&m.badRequests))
 	add(count, "published_total", "Messages that clients and the application published.", of(&m.published))
 	add(count, "messages_received_total", "Messages that came from the manager.", of(&m.received))
@@ -188,6 +198,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.bucketQ
 	ch <- c.stages
 	ch <- c.broadcast
+	c.edge.describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -210,4 +221,5 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.bucketQ, prometheus.GaugeValue, float64(depth), bucketName(b.index))
 	}
 	c.collectStages(ch)
+	c.edge.collect(ch, c.gateway)
 }

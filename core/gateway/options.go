@@ -70,6 +70,10 @@ type Limits struct {
 	// MaxConnections bounds the connections of the gateway; 0 is no bound but the
 	// process's descriptors. Default 0.
 	MaxConnections int
+	// MaxConnectionsPerIP bounds the connections of one client address, of IPv6 of one
+	// /64; 0 is no bound. Connections that the application upgraded itself are not
+	// counted. Default 0.
+	MaxConnectionsPerIP int
 	// PendingBytes bounds what waits to be written to one connection, beyond
 	// what its socket holds, in bytes. Default 1 MiB.
 	PendingBytes int
@@ -132,6 +136,12 @@ type Options struct {
 	Bucket BucketOptions
 	// Limits bound a client.
 	Limits Limits
+	// Admission bounds storms of connecting clients.
+	Admission AdmissionOptions
+	// TLS serves Listen over TLS.
+	TLS TLSOptions
+	// Proxy is for a gateway behind balancers.
+	Proxy ProxyOptions
 	// SlowPolicy is what a full backlog leads to. Default SlowDisconnect.
 	SlowPolicy SlowPolicy
 	// AllowedOrigins lists the values of the Origin header that may connect, such
@@ -142,7 +152,8 @@ type Options struct {
 	// UserHeader names a request header that carries the UserID, set by a trusted
 	// proxy; empty is none. Authenticate, when set, takes its place.
 	UserHeader string
-	// HandshakeTimeout bounds a client's upgrade request and the link's handshake. Default 10s.
+	// HandshakeTimeout bounds a client's PROXY header and TLS handshake together, its
+	// upgrade request, and the link's handshake. Default 10s.
 	HandshakeTimeout time.Duration
 	// FrameTimeout bounds the time from the beginning of a client's message to its
 	// end; a message that fits the read buffer may take two heartbeats. Default 10s.
@@ -206,6 +217,8 @@ func DefaultOptions() Options {
 			SocketBytes:      128 << 10,
 			PendingAge:       10 * time.Second,
 		},
+		TLS:              TLSOptions{MinVersion: "1.2", ReloadInterval: 5 * time.Second},
+		Proxy:            ProxyOptions{Protocol: ProxyOff, Forwarded: ForwardedOff},
 		SlowPolicy:       SlowDisconnect,
 		HandshakeTimeout: 10 * time.Second,
 		FrameTimeout:     10 * time.Second,
@@ -252,6 +265,10 @@ func (o *Options) Validate() error {
 	atLeast("limits.maxTopicsPerConn", o.Limits.MaxTopicsPerConn, 1)
 	atLeast("limits.maxTopicBytes", o.Limits.MaxTopicBytes, 1)
 	atLeast("limits.maxConnections", o.Limits.MaxConnections, 0)
+	atLeast("limits.maxConnectionsPerIP", o.Limits.MaxConnectionsPerIP, 0)
+	atLeast("admission.handshakes", o.Admission.Handshakes, 0)
+	atLeast("admission.rate", o.Admission.Rate, 0)
+	errs = append(errs, o.TLS.validate(), o.Proxy.validate())
 	atLeast("limits.pendingBytes", o.Limits.PendingBytes, 1024)
 	atLeast("limits.socketBytes", o.Limits.SocketBytes, 0)
 	positive("limits.pendingAge", o.Limits.PendingAge)

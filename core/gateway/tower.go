@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -79,6 +80,8 @@ type FireTower struct {
 
 	clientID string // empty where it is made of the gateway's and the connection's
 	userID   string
+	remote   netip.AddrPort
+	counted  bool      // among the connections of its address
 	handlers *handlers // nil where the application set none
 }
 
@@ -111,20 +114,27 @@ func (g *Gateway) BuildTowerFor(ws *websocket.Conn, who Identity) (*FireTower, e
 	if ws == nil {
 		return nil, errors.New("gateway: build tower: no connection")
 	}
-	if err := g.towers.reserve(); err != nil {
+	// Who upgrades connections may know a client's address better than the socket
+	// does, so those are not counted by address.
+	if err := g.towers.reserve(netip.Addr{}); err != nil {
 		_ = ws.Close()
 		return nil, err
 	}
-	return g.buildTower(ws, who)
+	return g.buildTower(ws, who, netip.AddrPort{})
 }
 
-// buildTower makes a FireTower for which room is reserved, of a connection that keeps
-// its net.Conn.
-func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, error) {
+// buildTower makes a FireTower for which room is reserved, counted under client where
+// that is valid, of a connection that keeps its net.Conn.
+func (g *Gateway) buildTower(ws *websocket.Conn, who Identity, client netip.AddrPort) (*FireTower, error) {
 	conn := ws.NetConn()
-	t := g.newTower(ws.Subprotocol(), who)
+	t := g.newTower(ws, who, client)
 	t.stream = &stream{conn: conn, ws: ws}
 	t.fd = int32(rawDescriptor(conn))
+	if n := g.opts.Limits.SocketBytes; n > 0 {
+		if fd := optionsDescriptor(conn); fd >= 0 {
+			limitUnsent(fd, n)
+		}
+	}
 	ws.SetReadLimit(int64(g.opts.Limits.MaxFrameBytes))
 	ws.SetPingHandler(t.onPing)
 	ws.SetPongHandler(func(string) error { t.touch(); return nil })
@@ -138,11 +148,14 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 	return t, nil
 }
 
-// buildPolled makes a FireTower for which room is reserved, of a descriptor that is the
-// gateway's own and does not block.
-func (g *Gateway) buildPolled(fd int, subprotocol string, who Identity) (*FireTower, error) {
-	t := g.newTower(subprotocol, who)
+// buildPolled is buildTower for a connection that is its descriptor alone, which is the
+// gateway's own and does not block; ws is of the past.
+func (g *Gateway) buildPolled(fd int, ws *websocket.Conn, who Identity, client netip.AddrPort) (*FireTower, error) {
+	t := g.newTower(ws, who, client)
 	t.fd = int32(fd)
+	if n := g.opts.Limits.SocketBytes; n > 0 {
+		limitUnsent(fd, n)
+	}
 	if err := g.takeIn(t); err != nil {
 		_, _ = rawio.Send(fd, closeFrame(protocol.CloseServiceRestart, "stopping"))
 		closeDescriptor(fd)
@@ -151,9 +164,15 @@ func (g *Gateway) buildPolled(fd int, subprotocol string, who Identity) (*FireTo
 	return t, nil
 }
 
-func (g *Gateway) newTower(subprotocol string, who Identity) *FireTower {
-	t := &FireTower{gateway: g, id: g.connIDs.Add(1), clientID: who.ClientID, userID: who.UserID}
-	if subprotocol == protocol.SubprotocolV1 {
+func (g *Gateway) newTower(ws *websocket.Conn, who Identity, client netip.AddrPort) *FireTower {
+	t := &FireTower{
+		gateway: g, id: g.connIDs.Add(1), clientID: who.ClientID, userID: who.UserID,
+		remote: client, counted: client.IsValid(),
+	}
+	if !t.counted {
+		t.remote = addrPortOf(ws.RemoteAddr())
+	}
+	if ws.Subprotocol() == protocol.SubprotocolV1 {
 		t.proto = v1
 	}
 	return t
@@ -161,16 +180,21 @@ func (g *Gateway) newTower(subprotocol string, who Identity) *FireTower {
 
 // takeIn lets a connection take the room that is reserved for it, or gives the room back.
 func (g *Gateway) takeIn(t *FireTower) error {
-	if n := g.opts.Limits.SocketBytes; n > 0 && t.fd >= 0 {
-		limitUnsent(int(t.fd), n)
-	}
 	t.lastSeen.Store(g.clock.now())
 	if err := g.towers.admit(t); err != nil {
-		g.towers.release()
+		g.towers.release(t.countedAddr())
 		return err
 	}
 	g.metrics.connected.Add(1)
 	return nil
+}
+
+// countedAddr is the address that the connection is counted under, if it is.
+func (t *FireTower) countedAddr() netip.Addr {
+	if !t.counted {
+		return netip.Addr{}
+	}
+	return t.remote.Addr()
 }
 
 // ID is unique among the connections of this gateway.
@@ -216,7 +240,7 @@ func (t *FireTower) start() bool {
 	if !t.running.CompareAndSwap(false, true) {
 		return false
 	}
-	t.gateway.log.Debug("connection opened", "conn", t.id, "client", t.ClientID(), "protocol", t.proto.String())
+	t.gateway.log.Debug("connection opened", "conn", t.id, "remote", t.remote, "client", t.ClientID(), "protocol", t.proto.String())
 	if h := t.on().connect; h != nil && !h() {
 		t.shut(protocol.CloseForbidden, "refused", DisconnectHandler)
 	}
@@ -316,8 +340,10 @@ func (t *FireTower) closeConn() {
 	fd := int(t.fd)
 	t.state, t.fd = stateClosed, -1
 	var linger *time.Timer
+	whole := t.backlog == nil
 	if t.ending != nil {
 		linger = t.ending.linger
+		whole = whole && t.ending.why != DisconnectWrite
 	}
 	if b := t.backlog; b != nil {
 		t.gateway.metrics.drop(t.dropReasonLocked(), b.messages)
@@ -331,7 +357,7 @@ func (t *FireTower) closeConn() {
 		linger.Stop()
 	}
 	if t.stream != nil {
-		_ = t.stream.conn.Close()
+		t.closeStream(whole)
 		return
 	}
 	t.gateway.poller.remove(fd, t)
@@ -360,7 +386,7 @@ func (t *FireTower) finish(err error) {
 	t.closeConn()
 	t.leaveAll()
 	t.gateway.metrics.disconnect(why)
-	t.gateway.log.Debug("connection ended", "conn", t.id, "reason", string(why), "err", err)
+	t.gateway.log.Debug("connection ended", "conn", t.id, "remote", t.remote, "reason", string(why), "err", err)
 	if h := t.on().offline; h != nil {
 		h()
 	}

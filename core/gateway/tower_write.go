@@ -194,7 +194,11 @@ func (t *FireTower) flush() {
 			t.mu.Unlock()
 			return
 		}
-		bufs := net.Buffers(b.front(scratch[:0]))
+		most := t.flushLimit()
+		bufs := net.Buffers(b.front(scratch[:0], most))
+		if most == tlsWriteBytes && len(bufs[0]) > most {
+			bufs[0] = bufs[0][:most]
+		}
 		b.inFlight = len(bufs)
 		// The deadline is set under the lock, so that it cannot undo the one by
 		// which a closing interrupts this write.
@@ -203,7 +207,7 @@ func (t *FireTower) flush() {
 
 		var n int64
 		if err == nil {
-			n, err = bufs.WriteTo(t.stream.conn)
+			n, err = t.writeOut(bufs)
 		}
 
 		if n > 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,8 @@ type TowerManager struct {
 	rings   ringPool
 	next    atomic.Uint64
 	count   atomic.Int64
+	// addresses has locks of its own, which are taken under mu and never the other way.
+	addresses addressCounts
 
 	mu       sync.Mutex // guards the following
 	stopping bool
@@ -47,6 +50,7 @@ func newTowerManager(g *Gateway) *TowerManager {
 		users:   make(map[string]map[*FireTower]struct{}),
 	}
 	m.rings.init()
+	m.addresses.init(g.opts.Limits.MaxConnectionsPerIP)
 	m.central.init(g.opts.Bucket.CentralChanCount, g.opts.Bucket.CentralBytes)
 	for i := range g.opts.Bucket.Num {
 		m.buckets = append(m.buckets, newBucket(i, m))
@@ -84,20 +88,25 @@ func (m *TowerManager) stop() {
 	m.rings.close()
 }
 
-// reserve counts a connection that is about to be made, or says why there is no
-// room for it. release or forget takes it back.
-func (m *TowerManager) reserve() error {
+// reserve counts a connection that is about to be made, under its client's address
+// where that is valid, or says why there is no room for it. release or forget takes
+// it back.
+func (m *TowerManager) reserve(client netip.Addr) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.fullLocked(); err != nil {
 		return err
+	}
+	if !m.addresses.add(client) {
+		return ErrAddressFull
 	}
 	m.count.Add(1)
 	m.towers.Add(1)
 	return nil
 }
 
-func (m *TowerManager) release() {
+func (m *TowerManager) release(client netip.Addr) {
+	m.addresses.remove(client)
 	m.count.Add(-1)
 	m.towers.Done()
 }
@@ -148,7 +157,7 @@ func (m *TowerManager) forget(t *FireTower) {
 		}
 	}
 	m.mu.Unlock()
-	m.release()
+	m.release(t.countedAddr())
 }
 
 // dispatch hands a push to the Buckets that hold its topic, or, where they are few and idle

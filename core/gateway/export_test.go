@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"firetower/core/rawio"
 	"firetower/core/topicpb"
 )
 
@@ -260,8 +261,12 @@ func WritesManyAtOnce(t *FireTower) bool {
 	if t.stream == nil {
 		return t.fd >= 0
 	}
-	_, ok := t.stream.conn.(*net.TCPConn)
-	return ok
+	switch innermost(t.stream.conn).(type) {
+	case *net.TCPConn, *rawio.Conn:
+		return true
+	default:
+		return false
+	}
 }
 
 // BorrowLanes borrows every lane, as a dispatcher does that writes, until the returned

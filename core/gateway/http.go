@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,12 +14,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"firetower/core/protocol"
+	"firetower/core/rawio"
 )
 
 // readBufferBytes is a stream's read buffer: enough for a request, since
@@ -53,9 +56,13 @@ func (g *Gateway) originAllowed(r *http.Request) bool {
 }
 
 // Handler returns the WebSocket endpoint, for an application's own server.
-func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serveWebSocket) }
+func (g *Gateway) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serveUpgrade(w, r, false) })
+}
 
-func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+// serveUpgrade takes in a client. ours tells that the gateway's own listener took the
+// connection, so that its socket has its options.
+func (g *Gateway) serveUpgrade(w http.ResponseWriter, r *http.Request, ours bool) {
 	client := g.ClientAddr(r)
 	began, err := g.admission.enter()
 	if err != nil {
@@ -88,7 +95,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	taken = true
-	t, err := g.buildUpgraded(ws, who, client)
+	t, err := g.buildUpgraded(ws, who, client, ours)
 	if err != nil {
 		g.metrics.refuse(refusalReasonOf(err))
 		return
@@ -110,13 +117,16 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 // buildUpgraded makes a FireTower of an upgraded connection: of its descriptor alone,
 // where that can be had and is watched, so that the net.Conn and all that the upgrade
 // needed are free.
-func (g *Gateway) buildUpgraded(ws *websocket.Conn, who Identity, client netip.AddrPort) (*FireTower, error) {
+func (g *Gateway) buildUpgraded(ws *websocket.Conn, who Identity, client netip.AddrPort, ours bool) (*FireTower, error) {
 	if g.poller == nil {
 		return g.buildTower(ws, who, client)
 	}
 	fd, err := takeDescriptor(innermost(ws.NetConn()))
 	if err != nil { // TLS, or no descriptor is left for the moment that two are needed
 		return g.buildTower(ws, who, client)
+	}
+	if n := g.opts.Limits.SocketBytes; n > 0 && !ours {
+		limitUnsent(fd, n)
 	}
 	return g.buildPolled(fd, ws, who, client)
 }
@@ -151,8 +161,8 @@ type namedServer struct {
 // listen opens the listeners that the options ask for.
 func (g *Gateway) listen() ([]namedServer, error) {
 	var servers []namedServer
-	open := func(name, addr string, h http.Handler) (net.Listener, error) {
-		l, err := net.Listen("tcp", addr)
+	open := func(name, addr string, h http.Handler, config *net.ListenConfig) (net.Listener, error) {
+		l, err := config.Listen(context.Background(), "tcp", addr)
 		if err != nil {
 			for _, s := range servers {
 				_ = s.listener.Close()
@@ -170,24 +180,45 @@ func (g *Gateway) listen() ([]namedServer, error) {
 	}
 	if g.opts.Listen != "" {
 		mux := http.NewServeMux()
-		mux.Handle(g.opts.Path, g.Handler())
-		l, err := open("websocket", g.opts.Listen, mux)
+		mux.HandleFunc(g.opts.Path, func(w http.ResponseWriter, r *http.Request) { g.serveUpgrade(w, r, true) })
+		l, err := open("websocket", g.opts.Listen, mux, g.clientListenConfig())
 		if err != nil {
 			return nil, err
 		}
 		g.listener.Store(&l)
+		server := &servers[len(servers)-1]
+		server.listener = rawio.Listener{Listener: l}
 		if g.certificates != nil || g.opts.Proxy.Protocol != ProxyOff {
-			servers[len(servers)-1].listener = newEdgeListener(l, g)
+			server.listener = newEdgeListener(server.listener, g)
 		}
 	}
 	if g.opts.HTTPAddr != "" {
-		l, err := open("admin", g.opts.HTTPAddr, g.AdminHandler())
+		l, err := open("admin", g.opts.HTTPAddr, g.AdminHandler(), new(net.ListenConfig))
 		if err != nil {
 			return nil, err
 		}
 		g.admin.Store(&l)
 	}
 	return servers, nil
+}
+
+// clientListenConfig spares each client's connection five calls of setsockopt(2): TCP's
+// keep-alive probes say nothing that our heartbeats do not, and on Linux a connection begins with the
+// options of its listener. That holds for TCP alone: one that came to a listener of
+// Multipath TCP, which is Go's default, has none of them.
+func (g *Gateway) clientListenConfig() *net.ListenConfig {
+	config := &net.ListenConfig{
+		KeepAlive: -1,
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			return raw.Control(func(fd uintptr) {
+				if n := g.opts.Limits.SocketBytes; n > 0 {
+					limitUnsent(int(fd), n)
+				}
+			})
+		},
+	}
+	config.SetMultipathTCP(false)
+	return config
 }
 
 // AdminHandler serves /healthz (the process lives), /readyz (it takes clients

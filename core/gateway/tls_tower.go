@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"firetower/core/rawio"
 )
 
 // A TLS connection is written to by its flusher alone. crypto/tls takes no further
@@ -34,7 +36,7 @@ func (t *FireTower) flushLimit() int {
 func (t *FireTower) writeOut(bufs net.Buffers) (int64, error) {
 	secure, ok := t.stream.conn.(*tls.Conn)
 	if !ok {
-		return bufs.WriteTo(innermost(t.stream.conn))
+		return rawio.WriteBuffers(innermost(t.stream.conn), &bufs)
 	}
 	if len(bufs) == 1 {
 		n, err := secure.Write(bufs[0])

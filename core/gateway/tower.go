@@ -153,9 +153,6 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity, client netip.Addr
 func (g *Gateway) buildPolled(fd int, ws *websocket.Conn, who Identity, client netip.AddrPort) (*FireTower, error) {
 	t := g.newTower(ws, who, client)
 	t.fd = int32(fd)
-	if n := g.opts.Limits.SocketBytes; n > 0 {
-		limitUnsent(fd, n)
-	}
 	if err := g.takeIn(t); err != nil {
 		_, _ = rawio.Send(fd, closeFrame(protocol.CloseServiceRestart, "stopping"))
 		closeDescriptor(fd)

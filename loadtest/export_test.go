@@ -75,6 +75,16 @@ func DialPeer(ctx context.Context, target Target, addr string, window int) (Peer
 	return PeerSink{to}, err
 }
 
+// DialFiretower opens a sink for a manager's gRPC address.
+func DialFiretower(ctx context.Context, addr string, load scenarios.Load) (PeerSink, error) {
+	c, err := clock.New()
+	if err != nil {
+		return PeerSink{}, err
+	}
+	to, err := dialGRPC(ctx, c, addr, load)
+	return PeerSink{to}, err
+}
+
 // Send hands a message of the measured phase over, which may wait for the window for as long.
 func (s PeerSink) Send(ctx context.Context, topic string, data []byte, wait time.Duration) error {
 	c, err := clock.New()

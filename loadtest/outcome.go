@@ -463,7 +463,7 @@ func (r *run) ledgerOfFault(rp *reports.Phase, number simulator.Phase, fault int
 func (r *run) publisherAccount() reports.Publisher {
 	p := reports.Publisher{}
 	if r.system != nil {
-		p.Via = r.system.via()
+		p.Via = r.system.via(r.s.Load)
 	}
 	if r.pub == nil {
 		return p

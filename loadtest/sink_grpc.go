@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"firetower/core/topicpb"
+	"firetower/scenarios"
 	"firetower/simulator/clock"
 )
 
@@ -24,7 +25,7 @@ type grpcSink struct {
 	clock  *clock.Clock
 	conn   *grpc.ClientConn
 	client topicpb.TopicServiceClient
-	window int
+	load   scenarios.Load
 	errs   tally
 
 	ctx    context.Context // of all streams
@@ -45,11 +46,17 @@ type publishStream struct {
 	life   int           // index in lives
 	ended  chan struct{} // closed when no answer will come any more
 	room   chan struct{} // has one entry when an answer came since the sender last looked
+	// ackWithin is what the next message asks for: the first of the stream alone does.
+	// It is the sender's.
+	ackWithin, ackEvery uint32
 
 	mu      sync.Mutex   // guards the following
 	pending []pendingAck // what waits for its answer, oldest first
 	over    bool
 }
+
+// answerWindow is how many bytes of answers may be on their way.
+const answerWindow = 1 << 20
 
 // Reopening a stream: fast, since a run is there to see how soon it goes on.
 const (
@@ -57,8 +64,12 @@ const (
 	firstOpening = 10 * time.Second
 )
 
-func dialGRPC(ctx context.Context, c *clock.Clock, addr string, window int) (*grpcSink, error) {
+func dialGRPC(ctx context.Context, c *clock.Clock, addr string, load scenarios.Load) (*grpcSink, error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr,
+		// Windows that gRPC adapts itself are measured by a ping for each answer that
+		// comes alone, which the server has to read and to answer.
+		grpc.WithStaticStreamWindowSize(answerWindow),
+		grpc.WithStaticConnWindowSize(answerWindow),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: reopenEvery, Multiplier: 1.2, MaxDelay: 4 * reopenEvery},
@@ -69,7 +80,7 @@ func dialGRPC(ctx context.Context, c *clock.Clock, addr string, window int) (*gr
 	}
 	// The streams end with the sink and not with the call that made it.
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &grpcSink{clock: c, conn: conn, client: topicpb.NewTopicServiceClient(conn), window: window, ctx: run, cancel: cancel}
+	s := &grpcSink{clock: c, conn: conn, client: topicpb.NewTopicServiceClient(conn), load: load, ctx: run, cancel: cancel}
 	deadline := time.Now().Add(firstOpening)
 	for {
 		err := s.open()
@@ -93,7 +104,11 @@ func (s *grpcSink) open() error {
 		cancel()
 		return err
 	}
-	st := &publishStream{client: client, cancel: cancel, ended: make(chan struct{}), room: make(chan struct{}, 1)}
+	st := &publishStream{
+		client: client, cancel: cancel, ended: make(chan struct{}), room: make(chan struct{}, 1),
+		ackWithin: uint32(s.load.AckWithin.Milliseconds()),
+		ackEvery:  uint32(max(s.load.Window/2, 1)), // or a full window would wait for the time to pass
+	}
 	s.mu.Lock()
 	if s.closing {
 		s.mu.Unlock()
@@ -108,7 +123,8 @@ func (s *grpcSink) open() error {
 	return nil
 }
 
-// receive takes a stream's answers, which come in the order of the messages.
+// receive takes a stream's answers, which come in the order of the messages. One may
+// be for several messages: each of them was acknowledged when it came.
 func (s *grpcSink) receive(st *publishStream) {
 	a := newSinkAccount()
 	first := true
@@ -119,18 +135,20 @@ func (s *grpcSink) receive(st *publishStream) {
 			return
 		}
 		now := s.clock.Now()
-		p, ok := st.answered()
-		if !ok {
-			s.errs.add("answer without a message")
-			continue
+		for range max(resp.GetMessages(), 1) {
+			p, ok := st.answered()
+			if !ok {
+				s.errs.add("answer without a message")
+				break
+			}
+			if first {
+				first = false
+				s.mu.Lock()
+				s.lives[st.life].firstAck = now
+				s.mu.Unlock()
+			}
+			a.note(p, now, !resp.GetOk(), false)
 		}
-		if first {
-			first = false
-			s.mu.Lock()
-			s.lives[st.life].firstAck = now
-			s.mu.Unlock()
-		}
-		a.note(p, now, !resp.GetOk(), false)
 		if !resp.GetOk() {
 			s.errs.add(resp.GetError())
 		}
@@ -235,7 +253,7 @@ func (s *grpcSink) reserve(ctx context.Context, p pendingAck, deadline int64) (*
 		return nil, errNotConnected
 	}
 	for {
-		full, over := st.admit(p, s.window)
+		full, over := st.admit(p, s.load.Window)
 		if over {
 			return nil, errNotConnected
 		}
@@ -270,7 +288,12 @@ func (st *publishStream) withdraw() {
 // the message went out nobody knows; it counts as sent, and the stream's end as
 // never acknowledged.
 func (st *publishStream) write(topic string, data []byte) {
-	_ = st.client.Send(&topicpb.PublishRequest{Topic: topic, Data: data, Source: "system"})
+	req := &topicpb.PublishRequest{Topic: topic, Data: data, Source: "system"}
+	if st.ackWithin > 0 {
+		req.AckWithinMs, req.AckEvery = st.ackWithin, st.ackEvery
+		st.ackWithin = 0
+	}
+	_ = st.client.Send(req)
 }
 
 func (s *grpcSink) account() sinkAccount {

@@ -221,7 +221,7 @@ func (s *system) sink(ctx context.Context, c *clock.Clock, p *Plan) (sink, error
 	}
 	var cells []*grpcSink
 	for _, addr := range s.grpc {
-		g, err := dialGRPC(ctx, c, addr, p.Scenario.Load.Window)
+		g, err := dialGRPC(ctx, c, addr, p.Scenario.Load)
 		if err != nil {
 			for _, opened := range cells {
 				err = errors.Join(err, opened.close())
@@ -236,13 +236,16 @@ func (s *system) sink(ctx context.Context, c *clock.Clock, p *Plan) (sink, error
 	return newCellSink(cells), nil
 }
 
-// via names how messages are published.
-func (s *system) via() string {
+// via names how messages of a load are published.
+func (s *system) via(load scenarios.Load) string {
 	if s.target.Reference() {
 		return "websocket"
 	}
 	if s.target.Peer() {
 		return s.peerVia()
+	}
+	if within := load.AckWithin.Duration; within > 0 {
+		return "grpc stream, acknowledged together within " + within.String()
 	}
 	return "grpc stream"
 }

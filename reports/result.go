@@ -225,7 +225,8 @@ type Generator struct {
 // Publisher is the account of the published messages of the measured phase.
 // It balances: Planned = Sent + Refused + Dropped.
 type Publisher struct {
-	// Via is how messages were published: "grpc stream" or "websocket".
+	// Via is how messages were published: "grpc stream" or "websocket", and whether
+	// acknowledgements waited for each other, which their latencies contain then.
 	Via     string `json:"via"`
 	Planned int64  `json:"planned"`
 	Sent    int64  `json:"sent"`

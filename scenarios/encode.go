@@ -42,6 +42,8 @@ func unused(s Scenario, k key[Scenario]) bool {
 	switch k.name {
 	case "load.mix":
 		return len(s.Load.Mix) == 0
+	case "load.ack_within":
+		return s.Load.AckWithin.Duration == 0
 	case "churn.topics":
 		return s.Churn.Topics == 0
 	default:

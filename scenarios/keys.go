@@ -61,6 +61,7 @@ var scenarioKeys = []key[Scenario]{
 	field("load.mix", `sizes drawn by weight, as "128B:80"`, func(s *Scenario) any { return &s.Load.Mix }).only(whenLoaded),
 	field("load.publishers", "publishing streams", func(s *Scenario) any { return &s.Load.Publishers }).within(1, 64),
 	field("load.window", "messages of one publisher that wait for an acknowledgement", func(s *Scenario) any { return &s.Load.Window }).within(1, 1_000_000),
+	field("load.ack_within", "how long acknowledgements may wait so that one is for several messages, 0s: each at once", func(s *Scenario) any { return &s.Load.AckWithin }).within(Duration{}, Seconds(1)),
 	field("load.give_up", "lateness past which a message is dropped and counted", func(s *Scenario) any { return &s.Load.GiveUp }).above(Duration{}, hours(24)),
 
 	field("capacity.from", "first rate that is tried", func(s *Scenario) any { return &s.Capacity.From }).above(perSecond(0), perSecond(maxRate)).only(inCapacity),

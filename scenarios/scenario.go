@@ -250,6 +250,11 @@ type Load struct {
 	// acknowledgement. When it is full the plan goes on and the message is sent
 	// late, with its intended time kept.
 	Window int `json:"window"`
+	// AckWithin is how long publishers let the server wait with an acknowledgement, so
+	// that one is for several messages, in whole milliseconds; 0: each message has its
+	// own at once. Latencies of acknowledgement contain that wait. Servers that do not
+	// offer it ignore it.
+	AckWithin Duration `json:"ack_within,omitempty"`
 	// GiveUp is how late a message may be sent at most; past it the message is
 	// dropped, and counted as dropped by the publisher.
 	GiveUp Duration `json:"give_up"`

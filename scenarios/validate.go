@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The bounds below keep a slip of the fingers from becoming a day's run or an
@@ -116,6 +117,7 @@ func (d *decoder) validateLoad() {
 		d.check(m.Size >= MinPayload && m.Size <= maxPayload, "load.mix", "%v: the size must be %v to %v, since the test header needs its room", m, Size(MinPayload), Size(maxPayload))
 		d.check(m.Weight >= 1 && m.Weight <= maxWeight, "load.mix", "%v: the weight must be 1 to %d", m, maxWeight)
 	}
+	d.check(l.AckWithin.Duration%time.Millisecond == 0, "load.ack_within", "must be whole milliseconds, got %v", l.AckWithin)
 	if l.Mode == ModeBurst && l.Every.Duration <= 0 {
 		return // has no rate
 	}

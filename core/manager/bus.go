@@ -35,6 +35,9 @@ const maxMissedNamed = 8
 // The shard's order lock is held over lookup and queueing, so that the messages
 // of a topic are in one order on every link, and a session that is replaced or
 // dropped gets none afterwards.
+//
+// A link at rest hands its turn to write to this goroutine, which saves waking the
+// link's writer; the write is made after the lock is let go, and never waits.
 func (b *bus) publish(topic string, packet []byte, via Via, came int64) receipt {
 	b.counter.publishes[via].Add(1)
 	var room [usualGateways]*session
@@ -43,18 +46,25 @@ func (b *bus) publish(topic string, packet []byte, via Via, came int64) receipt 
 	shard.order.Lock()
 	to, subscribers := shard.lookup(topic, room[:0])
 	now := b.counter.now()
+	mine := to[:0] // sessions whose turn it is to be written to from here, in place of those already seen
+	r.matched = len(to)
 	for _, s := range to {
-		reason, ok := s.publish(packet, now)
+		reason, direct, ok := s.publish(packet, now, r.matched)
 		if ok {
 			r.queued++
 		} else if len(r.missed) < maxMissedNamed {
 			r.missed = append(r.missed, miss{gateway: s.id, reason: reason})
 		}
+		if direct {
+			mine = append(mine, s)
+		}
 	}
 	shard.order.Unlock()
-	r.matched = len(to)
 	b.counter.route.Observe(now-came, uint64(r.queued))
 	b.counter.queued.Add(uint64(r.queued))
 	b.counter.deliveries.Add(uint64(subscribers))
+	for _, s := range mine {
+		s.link.writeDirect(s, packet, now)
+	}
 	return r
 }

@@ -13,6 +13,7 @@ type counters struct {
 	publishes  map[Via]*atomic.Uint64 // complete and never changed, as the other maps
 	queued     atomic.Uint64          // messages put into a link's queue
 	deliveries atomic.Uint64          // subscribers that the publishes addressed
+	direct     atomic.Uint64          // of queued, those that were written by who published them
 	drops      map[DropReason]*atomic.Uint64
 	evictions  map[EvictReason]*atomic.Uint64
 	linkBytes  atomic.Uint64

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"firetower/core/protocol"
+	"firetower/core/topicpb"
 )
 
 // Registry is topicRelevance for tests.
@@ -88,8 +89,8 @@ func (r Registry) Counts(s *Session) map[string]int64 {
 	for i := range r.r.shards {
 		sh := &r.r.shards[i]
 		sh.mu.RLock()
-		for topic := range s.index.shards[i] {
-			out[topic] = sh.countLocked(s, topic)
+		for _, e := range s.index.shards[i] {
+			out[e.topic] = sh.countLocked(s, e.topic)
 		}
 		sh.mu.RUnlock()
 	}
@@ -106,24 +107,24 @@ func (r Registry) Check() error {
 		defer sh.mu.RUnlock()
 		for topic, e := range sh.topics {
 			var sum int64
-			for j, ref := range e.refs {
+			for ref := range e.all {
 				if ref.count <= 0 {
 					return fmt.Errorf("%s: count %d of %s", topic, ref.count, ref.to.id)
 				}
-				if slices.ContainsFunc(e.refs[:j], func(o reference) bool { return o.to == ref.to }) {
+				if e.of(ref.to) != ref {
 					return fmt.Errorf("%s: %s twice", topic, ref.to.id)
 				}
-				if ref.to.index.shards[i][topic] != e {
-					return fmt.Errorf("%s: not in the index of %s", topic, ref.to.id)
+				if list := ref.to.index.shards[i]; int(ref.at) >= len(list) || list[ref.at] != e {
+					return fmt.Errorf("%s: not in its place of the index of %s", topic, ref.to.id)
 				}
 				if ref.to.index.gone.Load() {
 					return fmt.Errorf("%s: held by %s, which is gone", topic, ref.to.id)
 				}
-				sum += ref.count
+				sum += int64(ref.count)
 				perSession[ref.to]++
 			}
-			if sum != e.total || len(e.refs) == 0 {
-				return fmt.Errorf("%s: total %d, sum %d of %d sessions", topic, e.total, sum, len(e.refs))
+			if e.gateways() == 0 || (e.others != nil && len(*e.others) == 0) {
+				return fmt.Errorf("%s: kept without a reference", topic)
 			}
 			topics++
 			subscribers += sum
@@ -158,15 +159,60 @@ func (s *session) Drain() int {
 	return len(packets)
 }
 
+// Grow makes room for so many packets, so that putting them allocates nothing.
+func (s *session) Grow(packets int) {
+	s.queue.pending.packets = slices.Grow(s.queue.pending.packets, packets)
+	s.queue.pending.since = slices.Grow(s.queue.pending.since, packets)
+}
+
+// Published is how many messages came by a way.
+func (m *Manager) Published(via Via) uint64 { return m.counter.publishes[via].Load() }
+
 // Queue is linkQueue for tests.
 type Queue struct{ q *linkQueue }
 
 // NewQueue makes a queue with its bounds.
 func NewQueue(messages, bytes int) Queue { return Queue{newLinkQueue(messages, bytes)} }
 
+// PutAt puts a packet of a size that goes to so many links at a time, by a queue that
+// lets who puts write, and tells as Put, or "direct".
+func (q Queue) PutAt(size int, now int64, links int) string {
+	return queueResults[q.q.put(make([]byte, size), now, links)]
+}
+
+// AllowDirect is linkQueue.allowDirect.
+func (q Queue) AllowDirect() { q.q.allowDirect() }
+
+// ForbidDirect is linkQueue.forbidDirect.
+func (q Queue) ForbidDirect() { q.q.forbidDirect() }
+
+// Sent is linkQueue.sent for a packet of a size.
+func (q Queue) Sent(size, n int, now int64) { q.q.sent(make([]byte, size), n, now, now) }
+
+// TakeTurn is linkQueue.takeTurn.
+func (q Queue) TakeTurn() bool { return q.q.takeTurn() }
+
+// Woken takes the token that wakes the writer, and tells whether there was one.
+func (q Queue) Woken() bool {
+	select {
+	case <-q.q.wake:
+		return true
+	default:
+		return false
+	}
+}
+
+// DirectGap is how long a link must be quiet for each link of a message, in nanoseconds.
+const DirectGap = directGap
+
+// DirectBytes is the largest packet that who publishes writes.
+const DirectBytes = directBytes
+
+var queueResults = [...]string{putQueued: "queued", putShut: "shut", putFull: "full", putDirect: "direct"}
+
 // Put puts a packet of a size and tells "queued", "shut" or "full".
 func (q Queue) Put(size int) string {
-	return [...]string{putQueued: "queued", putShut: "shut", putFull: "full"}[q.q.put(make([]byte, size), untimed)]
+	return queueResults[q.q.put(make([]byte, size), untimed, 0)]
 }
 
 // Take is linkQueue.take, with the numbers of what it took.
@@ -201,6 +247,17 @@ func listOf(counts map[string]int64) []topicCount {
 	}
 	return list
 }
+
+// Packer is what packs messages.
+type Packer struct{ s *topicService }
+
+// NewPacker makes one without a server.
+func NewPacker() Packer {
+	return Packer{newTopicService(DefaultOptions(), "0123456789abcdef", nil, nil, nil)}
+}
+
+// Pack is topicService.pack.
+func (p Packer) Pack(in *topicpb.PublishRequest) ([]byte, error) { return p.s.pack(in) }
 
 // Bucket is connectBucket for tests that bring their own connections and clock.
 type Bucket struct {

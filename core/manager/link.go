@@ -34,6 +34,7 @@ type link struct {
 	b      *connectBucket
 	conn   net.Conn
 	remote string
+	fd     int // of conn, for writeDirect; -1 without one
 	in     *linkReader
 	frames *protocol.Reader
 
@@ -49,8 +50,8 @@ type link struct {
 	session *session
 	heard   heard
 
-	// cut says that a packet was written in part: nothing can follow. It is the
-	// writer's, and the reader goroutine's once the writer has ended.
+	// cut says that a packet was written in part: nothing can follow. It is whose
+	// turn it is to write, and the reader goroutine's once nobody writes any more.
 	cut  bool
 	bufs net.Buffers // the writer's, a field to save its allocation
 
@@ -72,7 +73,7 @@ const (
 
 func newLink(ctx context.Context, b *connectBucket, conn net.Conn) *link {
 	l := &link{
-		b: b, conn: conn, remote: normalAddr(conn.RemoteAddr().String()),
+		b: b, conn: conn, fd: rawDescriptor(conn), remote: normalAddr(conn.RemoteAddr().String()),
 		interrupted: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
@@ -184,8 +185,12 @@ func (l *link) stop() {
 	<-l.interrupted
 	l.mu.Lock()
 	l.stopping = true
+	s := l.writer
 	l.mu.Unlock()
 	l.writers.Wait()
+	if s != nil {
+		s.queue.forbidDirect()
+	}
 }
 
 // farewell tells the peer why its link was ended, if that helps it, and closes

@@ -18,8 +18,9 @@ const (
 	writeBytes   = 1 << 20
 )
 
-// startWriter starts the one writer of the link, which carries s. It may be called
-// by anybody, at any time, and again.
+// startWriter starts the one writer of the link, which carries s, and lets those who
+// publish write when it has nothing to do. It may be called by anybody, at any time,
+// and again.
 func (l *link) startWriter(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -27,6 +28,9 @@ func (l *link) startWriter(s *session) {
 		return
 	}
 	l.writer = s
+	if l.fd >= 0 {
+		s.queue.allowDirect()
+	}
 	l.writers.Go(func() {
 		pprof.Do(l.ctx, pprof.Labels("role", "link_writer"), func(context.Context) {
 			l.end(l.writeLoop(s))
@@ -45,6 +49,7 @@ func (l *link) writeLoop(s *session) error {
 	beat := time.NewTicker(l.b.opt.Heartbeat)
 	defer beat.Stop()
 	var taken waiting
+	beating := false // a heartbeat is due
 	for {
 		var last bool
 		clear(taken.packets)
@@ -58,17 +63,43 @@ func (l *link) writeLoop(s *session) error {
 		if last {
 			return evicted(EvictDraining, nil)
 		}
-		select {
-		case <-s.queue.wake:
-		case now := <-beat.C:
+		if beating && s.queue.takeTurn() {
+			beating = false
 			l.bufs = append(l.bufs[:0], heartbeat)
-			if err := l.write(&l.bufs, now); err != nil {
+			if err := l.write(&l.bufs, time.Now()); err != nil {
 				return err
 			}
+			continue
+		}
+		select {
+		case <-s.queue.wake:
+		case <-beat.C:
+			beating = true
 		case <-l.ctx.Done():
 			return l.cause()
 		}
 	}
+}
+
+// writeDirect writes a packet that the session's queue gave to its putter to write,
+// put at a reading of the counters' clock. It takes no part in the scheduler and never
+// waits: what the socket does not take, the writer writes after it, with its patience
+// and its errors, and so is what is for a link that has ended.
+func (l *link) writeDirect(s *session, packet []byte, put int64) {
+	n := 0
+	if l.ctx.Err() == nil {
+		n = rawSend(l.fd, packet)
+	}
+	done := l.b.counter.now()
+	if n == len(packet) {
+		s.sent.Add(1)
+		l.b.counter.direct.Add(1)
+		l.b.counter.link.Observe(done-put, 1)
+	} else if n > 0 {
+		l.cut = true
+	}
+	l.b.counter.linkBytes.Add(uint64(n))
+	s.queue.sent(packet, n, put, done)
 }
 
 // writeQueued writes packets of the session's queue and takes them off its account.

@@ -12,7 +12,8 @@
 //	  -> bus: packed once, or the packet as it came; the topic's order lock
 //	  -> topicRelevance: which sessions have the topic
 //	  -> linkQueue of each: bounded, never waited for
-//	  -> link writer: all that is queued in one writev(2)
+//	  -> a link at rest: one send(2) that never waits, by who publishes
+//	  -> any other: its link writer, all that is queued in one writev(2)
 //
 // # Locks
 //
@@ -26,7 +27,11 @@
 //	link.mu
 //	overview.mu -> relevanceShard.mu
 //
-// No socket is touched under any of them.
+//	ackSet.mu
+//	joinedAcks.mu
+//
+// No socket is touched under any of them. A gRPC answer is sent under joinedAcks.mu,
+// which may wait for its publisher and for nobody else.
 package manager
 
 import (

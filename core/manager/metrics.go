@@ -12,8 +12,8 @@ import (
 type collector struct {
 	m *Manager
 
-	gateways, topics, subscribers, queueMessages, queueBytes                                   *prometheus.Desc
-	publishes, queued, deliveries, drops, evictions, linkBytes, missed, build, started, stages *prometheus.Desc
+	gateways, topics, subscribers, queueMessages, queueBytes                                           *prometheus.Desc
+	publishes, queued, direct, deliveries, drops, evictions, linkBytes, missed, build, started, stages *prometheus.Desc
 }
 
 // register puts the manager's metrics into its registry.
@@ -41,6 +41,7 @@ func (m *Manager) register() error {
 		queueBytes:    desc("link_queue_bytes", "Bytes that wait for a gateway.", "gateway"),
 		publishes:     desc("publishes_total", "Messages published, by the way in.", "via"),
 		queued:        desc("queued_total", "Messages queued to gateways: one publish counts once per gateway."),
+		direct:        desc("direct_total", "Messages that were written to an idle link by who published them, a part of queued_total."),
 		deliveries:    desc("deliveries_total", "Subscribers that the published messages addressed."),
 		drops:         desc("drops_total", "Messages given up, by reason.", "reason"),
 		evictions:     desc("evictions_total", "Links that the manager ended, by reason.", "reason"),
@@ -55,8 +56,8 @@ func (m *Manager) register() error {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.gateways, c.topics, c.subscribers, c.queueMessages, c.queueBytes, c.publishes, c.queued, c.deliveries,
-		c.drops, c.evictions, c.linkBytes, c.missed, c.build, c.started, c.stages,
+		c.gateways, c.topics, c.subscribers, c.queueMessages, c.queueBytes, c.publishes, c.queued, c.direct,
+		c.deliveries, c.drops, c.evictions, c.linkBytes, c.missed, c.build, c.started, c.stages,
 	} {
 		ch <- d
 	}
@@ -91,6 +92,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		count(c.publishes, n.Load(), string(via))
 	}
 	count(c.queued, c.m.counter.queued.Load())
+	count(c.direct, c.m.counter.direct.Load())
 	count(c.deliveries, c.m.counter.deliveries.Load())
 	for reason, n := range c.m.counter.drops {
 		count(c.drops, n.Load(), string(reason))

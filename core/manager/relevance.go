@@ -3,6 +3,7 @@ package manager
 import (
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -56,20 +57,87 @@ type relevanceShard struct {
 	_ [64]byte // keeps neighbours' locks off this cache line
 }
 
-// relevance is what is known of one topic.
+// relevance is what is known of one topic. There may be millions, most of them with
+// one gateway: 48 bytes and the name each, and one allocation.
 type relevance struct {
 	topic string
-	total int64
-	refs  []reference
-	// inline backs refs for as long as few gateways have the topic, which saves
-	// an allocation for each of the very many topics with one gateway.
-	inline [2]reference
+	// first has a session as long as any gateway has the topic, others the rest.
+	first  reference
+	others *[]reference // nil or not empty
 }
 
 // reference counts a topic's subscribers at one session; the count is above 0.
 type reference struct {
 	to    *session
-	count int64
+	count int32
+	// at is where the topic stands in the session's index.
+	at int32
+}
+
+// all passes over a topic's references, which may be changed in place.
+func (e *relevance) all(yield func(*reference) bool) {
+	if e.first.to == nil || !yield(&e.first) || e.others == nil {
+		return
+	}
+	for i := range *e.others {
+		if !yield(&(*e.others)[i]) {
+			return
+		}
+	}
+}
+
+// of finds a session's reference, nil when it has none.
+func (e *relevance) of(to *session) *reference {
+	for ref := range e.all {
+		if ref.to == to {
+			return ref
+		}
+	}
+	return nil
+}
+
+// total is a topic's subscribers over all gateways.
+func (e *relevance) total() (n int64) {
+	for ref := range e.all {
+		n += int64(ref.count)
+	}
+	return n
+}
+
+// gateways is how many have the topic.
+func (e *relevance) gateways() (n int) {
+	for range e.all {
+		n++
+	}
+	return n
+}
+
+// add puts another session's reference in.
+func (e *relevance) add(ref reference) {
+	switch {
+	case e.first.to == nil:
+		e.first = ref
+	case e.others == nil:
+		e.others = &[]reference{ref}
+	default:
+		*e.others = append(*e.others, ref)
+	}
+}
+
+// remove takes a reference of this topic out; the last one takes its place.
+func (e *relevance) remove(ref *reference) {
+	last := &e.first
+	if e.others != nil {
+		last = &(*e.others)[len(*e.others)-1]
+	}
+	*ref = *last
+	*last = reference{} // lets go of the session
+	if e.others == nil {
+		return
+	}
+	if *e.others = (*e.others)[:len(*e.others)-1]; len(*e.others) == 0 {
+		e.others = nil
+	}
 }
 
 // topicIndex is a session's own list of topics, by shard of the relevance.
@@ -79,7 +147,7 @@ type topicIndex struct {
 	// gone is set before the session's topics are dropped: from then on none is
 	// added, so a late call cannot leave an entry that nobody removes.
 	gone   atomic.Bool
-	shards [relevanceShards]map[string]*relevance // each guarded by the shard's mu
+	shards [relevanceShards][]*relevance // each guarded by the shard's mu; in no order
 }
 
 // topicCount is a topic's absolute number of subscribers at one gateway.
@@ -117,10 +185,12 @@ func (s *relevanceShard) lookup(topic string, buf []*session) ([]*session, int64
 	if e == nil {
 		return buf, 0
 	}
-	for i := range e.refs {
-		buf = append(buf, e.refs[i].to)
+	var total int64
+	for ref := range e.all {
+		buf = append(buf, ref.to)
+		total += int64(ref.count)
 	}
-	return buf, e.total
+	return buf, total
 }
 
 // number is how many subscribers a topic has, over all gateways.
@@ -129,7 +199,7 @@ func (r *topicRelevance) number(topic string) int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if e := s.topics[topic]; e != nil {
-		return e.total
+		return e.total()
 	}
 	return 0
 }
@@ -196,7 +266,7 @@ func (r *topicRelevance) replace(old, to *session, counts []topicCount) {
 			}
 		}
 		if old != nil {
-			for _, e := range old.index.shards[i] {
+			for _, e := range slices.Backward(old.index.shards[i]) { // each leaves the end
 				r.setEntryLocked(i, old, e, 0)
 			}
 			old.index.shards[i] = nil
@@ -213,17 +283,16 @@ func (r *topicRelevance) drop(old *session) {
 		s := &r.shards[i]
 		s.lockAll()
 		// Nobody adds to or takes from the index of a session that is gone, so
-		// the map is this goroutine's own and can be walked with breaks.
-		entries := old.index.shards[i]
-		old.index.shards[i] = nil
+		// the list is this goroutine's own and can be walked with breaks.
 		n := 0
-		for _, e := range entries {
+		for _, e := range slices.Backward(old.index.shards[i]) { // each leaves the end
 			r.setEntryLocked(i, old, e, 0)
 			if n++; n%dropChunk == 0 {
 				s.unlockAll()
 				s.lockAll()
 			}
 		}
+		old.index.shards[i] = nil
 		s.unlockAll()
 	}
 }
@@ -244,10 +313,8 @@ func (s *relevanceShard) countLocked(to *session, topic string) int64 {
 	if e == nil {
 		return 0
 	}
-	for i := range e.refs {
-		if e.refs[i].to == to {
-			return e.refs[i].count
-		}
+	if ref := e.of(to); ref != nil {
+		return int64(ref.count)
 	}
 	return 0
 }
@@ -260,7 +327,6 @@ func (r *topicRelevance) setLocked(i int, to *session, topic string, count int64
 			return
 		}
 		e = &relevance{topic: topic}
-		e.refs = e.inline[:0]
 		r.shards[i].topics[topic] = e
 		r.topics.Add(1)
 	}
@@ -271,42 +337,58 @@ func (r *topicRelevance) setLocked(i int, to *session, topic string, count int64
 // totals and the session's index with it. The shard's mu is held.
 func (r *topicRelevance) setEntryLocked(i int, to *session, e *relevance, count int64) {
 	count = min(max(count, 0), maxCount)
-	at := -1
-	for j := range e.refs {
-		if e.refs[j].to == to {
-			at = j
-			break
-		}
-	}
+	ref := e.of(to)
 	var before int64
 	switch {
-	case at >= 0 && count > 0:
-		before = e.refs[at].count
-		e.refs[at].count = count
-	case at >= 0: // the last subscriber of this gateway left
-		before = e.refs[at].count
-		last := len(e.refs) - 1
-		e.refs[at] = e.refs[last]
-		e.refs[last] = reference{} // lets go of the session
-		e.refs = e.refs[:last]
-		delete(to.index.shards[i], e.topic)
-		to.index.topics.Add(-1)
+	case ref != nil && count > 0:
+		before = int64(ref.count)
+		ref.count = int32(count)
+	case ref != nil: // the last subscriber of this gateway left
+		before = int64(ref.count)
+		to.index.remove(i, int(ref.at))
+		e.remove(ref)
 	case count > 0: // the first subscriber at this gateway
-		e.refs = append(e.refs, reference{to: to, count: count})
-		if to.index.shards[i] == nil {
-			to.index.shards[i] = make(map[string]*relevance)
-		}
-		to.index.shards[i][e.topic] = e
-		to.index.topics.Add(1)
+		e.add(reference{to: to, count: int32(count), at: to.index.add(i, e)})
 	default:
 		return
 	}
 	delta := count - before
-	e.total += delta
 	to.index.subscribers.Add(delta)
 	r.subscribers.Add(delta)
-	if len(e.refs) == 0 {
+	if e.first.to == nil {
 		delete(r.shards[i].topics, e.topic)
 		r.topics.Add(-1)
 	}
 }
+
+// add lists a topic of shard i, whose mu is held, and tells where.
+func (x *topicIndex) add(i int, e *relevance) (at int32) {
+	x.shards[i] = append(x.shards[i], e)
+	x.topics.Add(1)
+	return int32(len(x.shards[i]) - 1)
+}
+
+// remove takes the topic at a place of shard i off the list: the last one takes its
+// place. The shard's mu is held.
+func (x *topicIndex) remove(i, at int) {
+	list := x.shards[i]
+	last := len(list) - 1
+	if moved := list[last]; at != last {
+		list[at] = moved
+		for ref := range moved.all {
+			if ref.to != nil && &ref.to.index == x {
+				ref.at = int32(at)
+				break
+			}
+		}
+	}
+	list[last] = nil
+	x.shards[i] = list[:last]
+	if cap(list) > shrinkAbove && last < cap(list)/4 {
+		x.shards[i] = slices.Clone(list[:last])
+	}
+	x.topics.Add(-1)
+}
+
+// shrinkAbove is the room of a list from which on what is not used is given back.
+const shrinkAbove = 1024

@@ -72,7 +72,7 @@ func (r *topicRelevance) top(limit int, match func(topic string) bool) (rows []t
 		for topic, e := range s.topics {
 			if match == nil || match(topic) {
 				total++
-				best.offer(topicInfo{topic: topic, subscribers: e.total, gateways: len(e.refs)})
+				best.offer(topicInfo{topic: topic, subscribers: e.total(), gateways: e.gateways()})
 			}
 		}
 		s.mu.RUnlock()

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -27,6 +25,7 @@ type topicService struct {
 	bus      *bus
 	bucket   *connectBucket
 	gate     *gate
+	acks     ackSet
 	messages atomic.Uint64 // message ids given
 }
 
@@ -176,29 +175,6 @@ func (s *topicService) PublishBatch(_ context.Context, in *topicpb.PublishBatchR
 		results[i] = s.publishOne(m, ViaBatch)
 	}
 	return &topicpb.PublishBatchResponse{Results: results}, nil
-}
-
-// PublishStream implements topicpb.TopicServiceServer.
-func (s *topicService) PublishStream(stream grpc.BidiStreamingServer[topicpb.PublishRequest, topicpb.PublishResponse]) error {
-	for {
-		in, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		// Each message is a call of its own to the gate: a drain waits for its
-		// answer, and not for a stream that says nothing.
-		if !s.gate.enter() {
-			return errDraining()
-		}
-		err = stream.Send(s.publishOne(in, ViaStream))
-		s.gate.leave()
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // publishOne publishes a message of several; what is wrong with it is in its result.

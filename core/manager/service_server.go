@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,11 +24,19 @@ const (
 	grpcOverhead = 64 << 10
 	// maxStreams bounds the calls in work on one gRPC connection.
 	maxStreams = 1024
+	// What a publisher may send ahead of what is read, on one stream and on one
+	// connection. Windows that gRPC adapts itself are measured with a ping for each
+	// message that comes alone: a write here, and a read of the answer. A message that
+	// is larger than the window gets one of its size.
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
 	// A caller that says nothing for this long is probed, and so is a dead one found.
 	grpcIdleProbe   = 30 * time.Second
 	grpcProbeAnswer = 10 * time.Second
 	// Callers may probe us as often as this.
 	grpcMinPing = 5 * time.Second
+	// answerGrace is how long answers may take to leave when the server stops.
+	answerGrace = 100 * time.Millisecond
 	// serviceName is what health is asked for.
 	serviceName = "topicproto.TopicService"
 )
@@ -45,6 +54,8 @@ func (s *topicService) server() *rpcServer {
 	rpc.Server = grpc.NewServer(
 		grpc.MaxRecvMsgSize(s.opt.MaxPacketBytes+grpcOverhead),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: grpcIdleProbe, Timeout: grpcProbeAnswer}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: grpcMinPing, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true), // Run must leave none behind
@@ -63,8 +74,29 @@ func (s *topicService) server() *rpcServer {
 // between a message and its answer.
 func (s *topicService) drain(ctx context.Context, rpc *rpcServer) {
 	rpc.health.Shutdown()
-	s.gate.close(ctx)
+	s.gate.close()
+	var flushes sync.WaitGroup
+	for _, a := range s.acks.list() {
+		flushes.Go(a.flush) // it waits for a publisher that does not read, which Stop ends
+	}
+	s.gate.wait(ctx)
+	// The last answers may be on their way through gRPC, which Stop would cut off. A
+	// stream that stays open keeps the graceful stop from returning.
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		rpc.GracefulStop()
+	}()
+	grace := time.NewTimer(answerGrace)
+	defer grace.Stop()
+	select {
+	case <-stopped:
+	case <-grace.C:
+	case <-ctx.Done():
+	}
 	rpc.Stop()
+	<-stopped
+	flushes.Wait()
 }
 
 func (s *topicService) unary(ctx context.Context, in any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
@@ -74,7 +106,7 @@ func (s *topicService) unary(ctx context.Context, in any, info *grpc.UnaryServer
 	if !s.gate.enter() {
 		return nil, errDraining()
 	}
-	defer s.gate.leave()
+	defer s.gate.leave(1)
 	return next(ctx, in)
 }
 
@@ -119,41 +151,41 @@ func bearer(value string) (token string, ok bool) {
 
 // gate counts calls in work, and lets none in once it is closed.
 type gate struct {
-	mu     sync.Mutex // guards the following
-	inside int
-	closed bool
-	empty  chan struct{} // closed when the gate is closed and nobody is inside
+	state atomic.Int64  // how many are inside; gateClosed more when it is closed
+	empty chan struct{} // closed when the gate is closed and nobody is inside
+	once  sync.Once     // closes empty
 }
+
+// gateClosed is above any number of calls.
+const gateClosed = 1 << 62
 
 func newGate() *gate { return &gate{empty: make(chan struct{})} }
 
 func (g *gate) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed {
+	if g.state.Add(1) > gateClosed {
+		g.leave(1)
 		return false
 	}
-	g.inside++
 	return true
 }
 
-func (g *gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.inside--
-	if g.closed && g.inside == 0 {
-		close(g.empty)
+// leave lets n out.
+func (g *gate) leave(n int64) {
+	if g.state.Add(-n) == gateClosed {
+		g.once.Do(func() { close(g.empty) })
 	}
 }
 
-// close lets nobody in any more and waits until all have left, or ctx is over.
-func (g *gate) close(ctx context.Context) {
-	g.mu.Lock()
-	g.closed = true
-	if g.inside == 0 {
-		close(g.empty)
-	}
-	g.mu.Unlock()
+func (g *gate) isClosed() bool { return g.state.Load() >= gateClosed }
+
+// close lets nobody in any more. It may be called once.
+func (g *gate) close() {
+	g.state.Add(gateClosed)
+	g.enter() // and out again: there may be nobody else to find the gate empty
+}
+
+// wait waits until a closed gate is empty, or ctx is over.
+func (g *gate) wait(ctx context.Context) {
 	select {
 	case <-g.empty:
 	case <-ctx.Done():

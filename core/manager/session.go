@@ -80,20 +80,25 @@ func (s *session) enterLocked(state sessionState) {
 }
 
 // publish queues a message for the gateway, now by the counters' clock, and tells why
-// not if it could not.
-func (s *session) publish(packet []byte, now int64) (lost DropReason, ok bool) {
+// not if it could not. links is to how many links the message goes. When direct is
+// true the caller has to write it, with link.writeDirect, once it holds no lock.
+func (s *session) publish(packet []byte, now int64, links int) (lost DropReason, direct, ok bool) {
 	s.offered.Add(1)
-	lost, ok = s.put(packet, now)
-	return lost, ok
+	return s.put(packet, now, links)
 }
 
 // send queues a packet that is not one of the counted messages.
-func (s *session) send(packet []byte) (lost DropReason, ok bool) { return s.put(packet, untimed) }
+func (s *session) send(packet []byte) (lost DropReason, ok bool) {
+	lost, _, ok = s.put(packet, untimed, 0)
+	return lost, ok
+}
 
-func (s *session) put(packet []byte, now int64) (lost DropReason, ok bool) {
-	switch s.queue.put(packet, now) {
+func (s *session) put(packet []byte, now int64, links int) (lost DropReason, direct, ok bool) {
+	switch s.queue.put(packet, now, links) {
 	case putQueued:
-		return "", true
+		return "", false, true
+	case putDirect:
+		return "", true, true
 	case putFull:
 		lost = DropQueueFull
 		if s.link != nil {
@@ -103,7 +108,7 @@ func (s *session) put(packet []byte, now int64) (lost DropReason, ok bool) {
 		lost = DropLinkDown
 	}
 	s.lose(lost, 1)
-	return lost, false
+	return lost, false, false
 }
 
 // lose counts packets that are given up.

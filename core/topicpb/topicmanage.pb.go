@@ -348,11 +348,18 @@ func (*UnSubscribeTopicResponse) Descriptor() ([]byte, []int) {
 }
 
 type PublishRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         string                 `protobuf:"bytes,1,opt,name=Topic,proto3" json:"Topic,omitempty"`
-	Data          []byte                 `protobuf:"bytes,2,opt,name=Data,proto3" json:"Data,omitempty"`
-	MessageId     string                 `protobuf:"bytes,3,opt,name=MessageId,proto3" json:"MessageId,omitempty"`
-	Source        string                 `protobuf:"bytes,4,opt,name=Source,proto3" json:"Source,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Topic     string                 `protobuf:"bytes,1,opt,name=Topic,proto3" json:"Topic,omitempty"`
+	Data      []byte                 `protobuf:"bytes,2,opt,name=Data,proto3" json:"Data,omitempty"`
+	MessageId string                 `protobuf:"bytes,3,opt,name=MessageId,proto3" json:"MessageId,omitempty"`
+	Source    string                 `protobuf:"bytes,4,opt,name=Source,proto3" json:"Source,omitempty"`
+	// ack_within_ms, in the first message of a PublishStream, allows the answer to a
+	// message that is Ok to wait for up to so many milliseconds (at most 1000), so
+	// that one answer can be for several messages. 0: each has its answer at once.
+	// It means nothing in later messages and in other calls.
+	AckWithinMs uint32 `protobuf:"varint,5,opt,name=ack_within_ms,json=ackWithinMs,proto3" json:"ack_within_ms,omitempty"`
+	// ack_every is the most messages that one such answer is for; 0 means 1024.
+	AckEvery      uint32 `protobuf:"varint,6,opt,name=ack_every,json=ackEvery,proto3" json:"ack_every,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -415,6 +422,20 @@ func (x *PublishRequest) GetSource() string {
 	return ""
 }
 
+func (x *PublishRequest) GetAckWithinMs() uint32 {
+	if x != nil {
+		return x.AckWithinMs
+	}
+	return 0
+}
+
+func (x *PublishRequest) GetAckEvery() uint32 {
+	if x != nil {
+		return x.AckEvery
+	}
+	return 0
+}
+
 type PublishResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Ok is true when no gateway that should have the message was missed;
@@ -425,7 +446,11 @@ type PublishResponse struct {
 	// gateways_queued is how many of them took the message into their link queue.
 	GatewaysQueued uint32 `protobuf:"varint,3,opt,name=gateways_queued,json=gatewaysQueued,proto3" json:"gateways_queued,omitempty"`
 	// error is why the message was refused or missed a gateway; empty when Ok.
-	Error         string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// messages is for how many messages of a PublishStream this answer is, the oldest
+	// unanswered ones; 0 means 1. More than one only where ack_within_ms asked for it,
+	// and all of them are Ok then: gateways_matched and gateways_queued are their sums.
+	Messages      uint32 `protobuf:"varint,5,opt,name=messages,proto3" json:"messages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -486,6 +511,13 @@ func (x *PublishResponse) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *PublishResponse) GetMessages() uint32 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
 }
 
 type CheckTopicExistRequest struct {
@@ -1591,17 +1623,20 @@ const file_topicmanage_proto_rawDesc = "" +
 	"\x17UnSubscribeTopicRequest\x12\x14\n" +
 	"\x05Topic\x18\x01 \x03(\tR\x05Topic\x12\x0e\n" +
 	"\x02Ip\x18\x02 \x01(\tR\x02Ip\"\x1a\n" +
-	"\x18UnSubscribeTopicResponse\"p\n" +
+	"\x18UnSubscribeTopicResponse\"\xb1\x01\n" +
 	"\x0ePublishRequest\x12\x14\n" +
 	"\x05Topic\x18\x01 \x01(\tR\x05Topic\x12\x12\n" +
 	"\x04Data\x18\x02 \x01(\fR\x04Data\x12\x1c\n" +
 	"\tMessageId\x18\x03 \x01(\tR\tMessageId\x12\x16\n" +
-	"\x06Source\x18\x04 \x01(\tR\x06Source\"\x8b\x01\n" +
+	"\x06Source\x18\x04 \x01(\tR\x06Source\x12\"\n" +
+	"\rack_within_ms\x18\x05 \x01(\rR\vackWithinMs\x12\x1b\n" +
+	"\tack_every\x18\x06 \x01(\rR\backEvery\"\xa7\x01\n" +
 	"\x0fPublishResponse\x12\x0e\n" +
 	"\x02Ok\x18\x01 \x01(\bR\x02Ok\x12)\n" +
 	"\x10gateways_matched\x18\x02 \x01(\rR\x0fgatewaysMatched\x12'\n" +
 	"\x0fgateways_queued\x18\x03 \x01(\rR\x0egatewaysQueued\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\".\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1a\n" +
+	"\bmessages\x18\x05 \x01(\rR\bmessages\".\n" +
 	"\x16CheckTopicExistRequest\x12\x14\n" +
 	"\x05Topic\x18\x01 \x01(\tR\x05Topic\")\n" +
 	"\x17CheckTopicExistResponse\x12\x0e\n" +

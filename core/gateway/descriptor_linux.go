@@ -44,24 +44,3 @@ func shutdownWrite(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
 func limitUnsent(fd, bytes int) {
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, bytes)
 }
-
-// rawDescriptor returns the descriptor of a TCP or Unix connection, or -1 when
-// the connection has none that may be written to directly, such as TLS.
-func rawDescriptor(conn any) int {
-	type descriptor interface {
-		SyscallConn() (syscall.RawConn, error)
-	}
-	sc, ok := conn.(descriptor)
-	if !ok {
-		return -1
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return -1
-	}
-	fd := -1
-	if raw.Control(func(f uintptr) { fd = int(f) }) != nil {
-		return -1
-	}
-	return fd
-}

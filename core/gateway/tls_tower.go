@@ -78,5 +78,5 @@ func optionsDescriptor(c net.Conn) int {
 	if secure, ok := c.(*tls.Conn); ok {
 		c = innermost(secure.NetConn())
 	}
-	return rawDescriptor(c)
+	return rawio.Descriptor(c)
 }

@@ -129,7 +129,7 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity, client netip.Addr
 	conn := ws.NetConn()
 	t := g.newTower(ws, who, client)
 	t.stream = &stream{conn: conn, ws: ws}
-	t.fd = int32(rawDescriptor(conn))
+	t.fd = int32(rawio.Descriptor(conn))
 	if n := g.opts.Limits.SocketBytes; n > 0 {
 		if fd := optionsDescriptor(conn); fd >= 0 {
 			limitUnsent(fd, n)

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"firetower/core/rawio"
 )
 
 // connectBucket is the TCP server of gateways' links, and the table of who is
@@ -99,7 +101,7 @@ const (
 
 // serveLink runs one link to its end.
 func (b *connectBucket) serveLink(ctx context.Context, conn net.Conn) {
-	l := newLink(ctx, b, conn)
+	l := newLink(ctx, b, rawio.Wrap(conn))
 	if err := b.enter(l); err != nil {
 		l.end(err)
 	} else {

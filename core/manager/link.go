@@ -6,11 +6,13 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"firetower/core/protocol"
+	"firetower/core/rawio"
 	"firetower/core/topicpb"
 )
 
@@ -73,7 +75,7 @@ const (
 
 func newLink(ctx context.Context, b *connectBucket, conn net.Conn) *link {
 	l := &link{
-		b: b, conn: conn, fd: rawDescriptor(conn), remote: normalAddr(conn.RemoteAddr().String()),
+		b: b, conn: conn, fd: rawio.Descriptor(conn), remote: normalAddr(conn.RemoteAddr().String()),
 		interrupted: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
@@ -193,6 +195,14 @@ func (l *link) stop() {
 	}
 }
 
+// tcpConn is what a link uses of TCP, be the connection the net package's or rawio's.
+type tcpConn interface {
+	CloseWrite() error
+	SetLinger(seconds int) error
+	SetKeepAliveConfig(net.KeepAliveConfig) error
+	SyscallConn() (syscall.RawConn, error)
+}
+
 // farewell tells the peer why its link was ended, if that helps it, and closes
 // the connection.
 func (l *link) farewell() {
@@ -201,7 +211,7 @@ func (l *link) farewell() {
 	if !errors.As(l.cause(), &ev) {
 		return
 	}
-	tcp, isTCP := l.conn.(*net.TCPConn)
+	tcp, isTCP := l.conn.(tcpConn)
 	code := ev.reason.refuseCode()
 	if l.cut || code == "" {
 		if isTCP {

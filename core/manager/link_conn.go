@@ -9,7 +9,7 @@ import (
 // tuneConn lets the kernel find a dead peer. Links of our own gateways do not
 // need it, they have heartbeats and deadlines; a legacy gateway may be silent.
 func tuneConn(conn net.Conn, opt Options) {
-	tcp, ok := conn.(*net.TCPConn)
+	tcp, ok := conn.(tcpConn)
 	if !ok {
 		return
 	}

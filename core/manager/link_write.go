@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"firetower/core/protocol"
+	"firetower/core/rawio"
 )
 
 // One write takes at most this much, so that what was written leaves the queue's
@@ -88,7 +89,7 @@ func (l *link) writeLoop(s *session) error {
 func (l *link) writeDirect(s *session, packet []byte, put int64) {
 	n := 0
 	if l.ctx.Err() == nil {
-		n = rawSend(l.fd, packet)
+		n, _ = rawio.Send(l.fd, packet) // after an error the ordinary write meets it again
 	}
 	done := l.b.counter.now()
 	if n == len(packet) {
@@ -135,7 +136,7 @@ func (l *link) write(bufs *net.Buffers, now time.Time) error {
 		if err := l.cause(); err != nil { // as in linkReader.Read
 			return err
 		}
-		n, err := bufs.WriteTo(l.conn)
+		n, err := rawio.WriteBuffers(l.conn, bufs)
 		l.b.counter.linkBytes.Add(uint64(n))
 		if err == nil {
 			l.cut = false

@@ -74,3 +74,25 @@ func Recv(fd int, b []byte) (int, syscall.Errno) {
 		}
 	}
 }
+
+// Descriptor returns the descriptor of a connection of the net package, or -1 when the
+// connection has none that may be written to directly, such as TLS. It is open for as long as
+// the caller keeps the connection from being closed.
+func Descriptor(conn any) int {
+	type descriptor interface {
+		SyscallConn() (syscall.RawConn, error)
+	}
+	sc, ok := conn.(descriptor)
+	if !ok {
+		return -1
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return -1
+	}
+	fd := -1
+	if raw.Control(func(f uintptr) { fd = int(f) }) != nil {
+		return -1
+	}
+	return fd
+}

@@ -18,3 +18,6 @@ func Sendv(int, [][]byte) (int, syscall.Errno) { return 0, syscall.ENOSYS }
 
 // Recv is not there.
 func Recv(int, []byte) (int, syscall.Errno) { return 0, syscall.ENOSYS }
+
+// Descriptor finds none.
+func Descriptor(any) int { return -1 }

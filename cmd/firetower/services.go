@@ -132,6 +132,9 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.DrainTimeout = c.Drain.Timeout
 	o.RetryWindow = c.Drain.RetryWindow
 	o.JoinBytes = c.Bucket.JoinBytes
+	o.Compression = gateway.CompressionOptions{
+		Enabled: c.Compression.Enabled, Threshold: c.Compression.Threshold, Level: c.Compression.Level,
+	}
 	o.PprofEnabled = c.HTTP.Pprof
 	o.Version = readBuildInfo().short()
 	return o

@@ -20,7 +20,7 @@ type Bucket struct {
 func newBucket(index int, m *TowerManager, o BucketOptions, joinBytes int) *Bucket {
 	b := &Bucket{index: index, lanes: make([]*lane, o.ConsumerNum)}
 	for i := range b.lanes {
-		l := &lane{central: &m.central, metrics: m.metrics, clock: &m.gateway.clock, stages: new(laneStages), take: o.BuffChanCount, joinBytes: joinBytes}
+		l := &lane{central: &m.central, metrics: m.metrics, clock: &m.gateway.clock, stages: new(laneStages), take: o.BuffChanCount, joinBytes: joinBytes, compressor: m.gateway.compressor}
 		l.filled.L = &l.mu
 		b.lanes[i] = l
 	}
@@ -72,13 +72,14 @@ type item struct {
 // consumer empties at once; what lies behind waits centrally, counted against
 // CentralChanCount, so that one full lane delays no other.
 type lane struct {
-	central   *centralChan
-	metrics   *metrics
-	clock     *clock
-	stages    *laneStages
-	take      int
-	joinBytes int
-	depth     atomic.Int64 // items queued, for the metrics
+	central    *centralChan
+	metrics    *metrics
+	clock      *clock
+	stages     *laneStages
+	take       int
+	joinBytes  int
+	compressor *compressor
+	depth      atomic.Int64 // items queued, for the metrics
 
 	mu     sync.Mutex // guards the following
 	filled sync.Cond
@@ -145,7 +146,7 @@ func (l *lane) run() {
 	var (
 		batch  []item
 		lists  []*subscriberList
-		writer = batchWriter{joinBytes: l.joinBytes, metrics: l.metrics, clock: l.clock, stages: l.stages}
+		writer = batchWriter{joinBytes: l.joinBytes, metrics: l.metrics, clock: l.clock, stages: l.stages, compressor: l.compressor}
 	)
 	for {
 		batch = l.next(batch)
@@ -194,13 +195,14 @@ type batch struct {
 
 // batchWriter writes batches to many connections from one goroutine.
 type batchWriter struct {
-	joinBytes int
-	metrics   *metrics
-	clock     *clock
-	stages    *laneStages
-	buf       []byte
-	frames    [][]byte
-	streak    int
+	joinBytes  int
+	metrics    *metrics
+	clock      *clock
+	stages     *laneStages
+	compressor *compressor
+	buf        []byte
+	frames     [][]byte
+	streak     int
 	// now is when the clock was last read: the end of one topic's writes is the
 	// beginning of the next one's.
 	now int64
@@ -212,18 +214,18 @@ type batchWriter struct {
 func (w *batchWriter) deliver(list *subscriberList) {
 	w.begun = w.now
 	subscribers := 0
-	for proto := range subprotocols {
-		towers := list.borrow(proto)
+	for v := range variants { // the plain ones first: they need not wait for compression
+		towers := list.borrow(v)
 		if towers == nil {
 			continue
 		}
 		subscribers += len(towers)
 		for rest := list.pending; len(rest) > 0; {
 			var b batch
-			b, rest = w.join(list.topic, rest, proto)
+			b, rest = w.join(list.topic, rest, v)
 			w.write(b, towers)
 		}
-		list.giveBack(proto)
+		list.giveBack(v)
 	}
 	w.stages.written(list.pending, subscribers, w.begun, w.now)
 	clear(w.frames)
@@ -234,12 +236,12 @@ func (w *batchWriter) deliver(list *subscriberList) {
 }
 
 // join builds the batch of as many pushes as fit joinBytes, at least one.
-func (w *batchWriter) join(t *topic, pushes []*push, proto subprotocol) (batch, []*push) {
-	w.frames = append(w.frames[:0], pushes[0].frame(proto))
+func (w *batchWriter) join(t *topic, pushes []*push, v variant) (batch, []*push) {
+	w.frames = append(w.frames[:0], pushes[0].frame(v, w.compressor))
 	size := len(w.frames[0])
 	n := 1
 	for ; n < len(pushes); n++ {
-		f := pushes[n].frame(proto)
+		f := pushes[n].frame(v, w.compressor)
 		if size+len(f) > w.joinBytes {
 			break
 		}

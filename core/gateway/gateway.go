@@ -39,6 +39,8 @@ type Gateway struct {
 	pollUpgrader  websocket.Upgrader
 	requestLimits protocol.RequestLimits
 	readBuffers   readBuffers
+	compressor    *compressor // nil where compression is not enabled
+	inflaters     inflaters
 	connIDs       atomic.Uint64
 	messageIDs    atomic.Uint64
 	epochs        atomic.Int64
@@ -83,6 +85,7 @@ func New(o Options) (*Gateway, error) {
 	g.epochs.Store(time.Now().UnixNano())
 	g.runCtx, g.runCancel = context.WithCancel(context.Background())
 	g.serveCtx, g.serveCancel = context.WithCancel(g.runCtx)
+	g.compressor = newCompressor(o.Compression, g.metrics, &g.clock)
 	g.towers = newTowerManager(g)
 	g.registrar = newRegistrar(g, g.towers.index)
 	if o.ManagerLink != "" {

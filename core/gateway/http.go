@@ -81,14 +81,14 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	if g.poller != nil {
 		upgrader, w = &g.pollUpgrader, pollHijacker{w}
 	}
-	ws, err := upgrader.Upgrade(w, r, nil)
+	ws, compressed, err := g.upgrade(upgrader, w, r)
 	if err != nil { // the upgrader has answered
 		g.metrics.refusedUpgrade.Add(1)
 		g.log.Debug("upgrade failed", "remote", r.RemoteAddr, "err", err)
 		return
 	}
 	taken = true
-	t, err := g.buildTower(ws, who)
+	t, err := g.buildTower(ws, who, compressed)
 	if err != nil {
 		g.metrics.refusedUpgrade.Add(1)
 		return

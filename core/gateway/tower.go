@@ -55,11 +55,13 @@ type FireTower struct {
 	bucket  *Bucket
 	conn    net.Conn
 	// out is conn, or the TCP connection inside it, which writes many frames at once.
-	out     net.Conn
-	ws      *websocket.Conn
-	id      uint64
-	proto   subprotocol
-	slotPos int // its place in the Bucket's heartbeat slot; guarded by bucket.mu
+	out   net.Conn
+	ws    *websocket.Conn
+	id    uint64
+	proto subprotocol
+	// compressed: permessage-deflate was negotiated.
+	compressed bool
+	slotPos    int // its place in the Bucket's heartbeat slot; guarded by bucket.mu
 	// lastSeen is when something came from the client, in the gateway's clock.
 	lastSeen atomic.Int64
 	// pinged is when the ping went out that is to be answered by now, 0 for none;
@@ -84,7 +86,7 @@ type FireTower struct {
 // it: nobody else may write to it or close it from now on, since the FireTower
 // writes to its descriptor directly. Set the handlers, then call Run. An empty
 // clientID takes a generated one. It fails when the gateway has stopped or is
-// full, and then closes ws.
+// full, and then closes ws. It sends messages uncompressed, whatever ws has negotiated.
 func (g *Gateway) BuildTower(ws *websocket.Conn, clientID string) (*FireTower, error) {
 	return g.BuildTowerFor(ws, Identity{ClientID: clientID})
 }
@@ -99,22 +101,23 @@ func (g *Gateway) BuildTowerFor(ws *websocket.Conn, who Identity) (*FireTower, e
 		_ = ws.Close()
 		return nil, err
 	}
-	return g.buildTower(ws, who)
+	return g.buildTower(ws, who, false)
 }
 
 // buildTower makes a FireTower for which room is reserved.
-func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, error) {
+func (g *Gateway) buildTower(ws *websocket.Conn, who Identity, compressed bool) (*FireTower, error) {
 	conn := ws.NetConn()
 	t := &FireTower{
-		gateway:  g,
-		conn:     conn,
-		out:      conn,
-		ws:       ws,
-		id:       g.connIDs.Add(1),
-		fd:       rawDescriptor(conn),
-		gone:     make(chan struct{}),
-		clientID: who.ClientID,
-		userID:   who.UserID,
+		gateway:    g,
+		conn:       conn,
+		out:        conn,
+		ws:         ws,
+		id:         g.connIDs.Add(1),
+		fd:         rawDescriptor(conn),
+		gone:       make(chan struct{}),
+		clientID:   who.ClientID,
+		userID:     who.UserID,
+		compressed: compressed,
 	}
 	if c, ok := conn.(*pollConn); ok && g.poller != nil && t.fd >= 0 {
 		t.poll, t.out = c, c.Conn
@@ -142,6 +145,9 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity) (*FireTower, erro
 		return nil, err
 	}
 	g.metrics.connected.Add(1)
+	if compressed {
+		g.metrics.connectedCompressed.Add(1)
+	}
 	return t, nil
 }
 
@@ -200,7 +206,7 @@ func (t *FireTower) Close(code int, reason string) {
 // where it is UTF-8, binary otherwise. It never waits for the client.
 func (t *FireTower) ToSelf(data []byte) error {
 	p := push{data: data}
-	return t.send(p.frame(v0))
+	return t.send(p.frame(variantOf(v0, false), nil))
 }
 
 // shut begins the closing handshake and reports whether it was the first to.

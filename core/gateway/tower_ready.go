@@ -40,6 +40,9 @@ func (t *FireTower) serveReady() error {
 		if err != nil {
 			return err
 		}
+		if h.rsv1 && t.compressed && h.op != opText && h.op != opBinary {
+			return errReservedBit
+		}
 		if h.pingPong {
 			if err := t.servePingPong(h); err != nil {
 				return err
@@ -53,9 +56,18 @@ func (t *FireTower) serveReady() error {
 				return err
 			}
 		}
+		deflated := h.rsv1 && t.compressed
+		if deflated {
+			// The library gets the message as an ordinary one and leaves inflating to us.
+			first, err := br.Peek(1)
+			if err != nil {
+				return err
+			}
+			first[0] &^= rsv1
+		}
 		kind, r, err := t.ws.NextReader()
 		if err == nil {
-			err = t.readMessage(kind, r)
+			err = t.readMessage(kind, r, deflated)
 		}
 		if err != nil {
 			return err
@@ -74,6 +86,7 @@ type frameHeader struct {
 	start    int  // where the payload begins
 	whole    bool // the frame fits the buffer, so that it can be waited for there
 	final    bool
+	rsv1     bool // of a compressed message, in its first frame
 	pingPong bool // a correct ping or pong
 	op       byte
 }
@@ -87,7 +100,7 @@ func (t *FireTower) peekHeader() (frameHeader, error) {
 		return frameHeader{}, err
 	}
 	const fin, rsv, masked = 0x80, 0x70, 0x80
-	h := frameHeader{final: b[0]&fin != 0, op: b[0] & 0xf, start: 2}
+	h := frameHeader{final: b[0]&fin != 0, rsv1: b[0]&rsv1 != 0, op: b[0] & 0xf, start: 2}
 	first, second := b[0], b[1]
 	if second&masked != 0 {
 		h.start += 4

@@ -99,6 +99,19 @@ const (
 	CPUsIsolated CPUs = "isolated"
 )
 
+// Padding is what fills a message up to its size.
+type Padding string
+
+const (
+	// PaddingDots is one character over and over, which costs the publisher nothing and
+	// shrinks to nothing.
+	PaddingDots Padding = "dots"
+	// PaddingRecords is text that shrinks as JSON of an application does.
+	PaddingRecords Padding = "records"
+	// PaddingNoise is text that hardly shrinks: base64 digits.
+	PaddingNoise Padding = "noise"
+)
+
 // Scenario is one question: what is connected, what is published, what is done
 // to the servers meanwhile, and what must hold.
 type Scenario struct {
@@ -114,6 +127,8 @@ type Scenario struct {
 	Subprotocol Subprotocol `json:"subprotocol"`
 	// Seed makes the plan's random choices (Poisson gaps, order of a comparison's runs).
 	Seed uint64 `json:"seed"`
+	// Clients is what the clients ask of the server.
+	Clients Clients `json:"clients"`
 	// Topics says who subscribes to what.
 	Topics Topics `json:"topics"`
 	// Connect is the ramp.
@@ -140,6 +155,13 @@ type Scenario struct {
 	// over their defaults. Their names are checked by the config package.
 	Gateway map[string]any `json:"gateway,omitempty"`
 	Manager map[string]any `json:"manager,omitempty"`
+}
+
+// Clients is what the clients ask of the server.
+type Clients struct {
+	// Compression makes them offer permessage-deflate (RFC 7692). Servers that do not take
+	// it send as they do without.
+	Compression bool `json:"compression"`
 }
 
 // Topics says who subscribes to what: connection i subscribes to the topics
@@ -219,6 +241,8 @@ type Load struct {
 	Payload Size `json:"payload"`
 	// Mix draws the size of each message from the seed; empty gives all of them Payload.
 	Mix []Mix `json:"mix,omitempty"`
+	// Padding is what fills a message up to its size.
+	Padding Padding `json:"padding"`
 	// Publishers is the number of publishing streams; message i goes to stream i
 	// mod Publishers.
 	Publishers int `json:"publishers"`
@@ -305,7 +329,7 @@ func Default() Scenario {
 		Churn:       Churn{Rate: Rate{100}},
 		Load: Load{
 			Mode: ModeOpen, Rate: Rate{5}, Arrivals: ArrivalsConstant, Payload: 128,
-			Publishers: 1, Window: 1024, GiveUp: Seconds(5),
+			Padding: PaddingDots, Publishers: 1, Window: 1024, GiveUp: Seconds(5),
 		},
 		Capacity: Capacity{From: Rate{10}, To: Rate{10_000}, Trial: Seconds(5), P99: Seconds(0.1), Precision: 0.1},
 		Phases: Phases{

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"errors"
 	"io"
 
 	"github.com/klauspost/compress/flate"
@@ -38,7 +39,7 @@ func (i *inflater) inflate(payload []byte, limit int) (message []byte, fail prot
 			switch {
 			case len(i.out) > limit:
 				return nil, closeTooBig
-			case err == io.EOF:
+			case errors.Is(err, io.EOF):
 			case err != nil:
 				return nil, closeBadData
 			default:

@@ -242,13 +242,13 @@ func (p *inflaters) inflate(dst, deflated *readBuffer, limit int) error {
 	// A sender may end streams within the message (section 7.2.3.4).
 	for i.in.Len() > 0 {
 		if err := i.out.(flate.Resetter).Reset(&i.in, nil); err != nil {
-			return fmt.Errorf("%w: %v", errDeflate, err)
+			return fmt.Errorf("%w: %s", errDeflate, err.Error())
 		}
 		switch err := dst.appendFrom(i.out, limit); {
 		case errors.Is(err, websocket.ErrReadLimit):
 			return err
 		case err != nil: // not to be taken for the connection's
-			return fmt.Errorf("%w: %v", errDeflate, err)
+			return fmt.Errorf("%w: %s", errDeflate, err.Error())
 		}
 	}
 	return nil

@@ -30,6 +30,8 @@ type Gateway struct {
 	Admission Admission
 	// SlowConsumer is what happens to a client that does not keep up.
 	SlowConsumer SlowConsumer
+	// Compression is what is compressed on its way to clients.
+	Compression Compression
 	// Link is the gateway's side of the link to the manager.
 	Link GatewayLink
 	// ClusterID names the gateway to the manager.
@@ -87,6 +89,12 @@ type SlowConsumer struct {
 	PendingAge   time.Duration
 	// SocketBytes bounds what the kernel holds for a connection.
 	SocketBytes int
+}
+
+// Compression is what is compressed on its way to clients (permessage-deflate, RFC 7692).
+type Compression struct {
+	Enabled          bool
+	Threshold, Level int
 }
 
 // GatewayLink is the gateway's side of the link to the manager.
@@ -273,6 +281,20 @@ func gatewayKeys(c *Gateway) []*key {
 			path: "slowConsumer.socketBytes", kind: KindSize, def: "128KiB", to: &c.SlowConsumer.SocketBytes, lo: 0, hi: gib,
 			doc: "How many bytes the kernel may hold for one connection and not have sent (TCP_NOTSENT_LOWAT); 0B leaves it to the " +
 				"kernel, which lets it grow to megabytes before a slow client is felt.",
+		},
+		{
+			path: "compression.enabled", kind: KindBool, def: "false", to: &c.Compression.Enabled,
+			doc: "Whether clients may negotiate compression (permessage-deflate, RFC 7692). A message is compressed once for all of " +
+				"them, without context takeover, and a connection holds no memory for it. It saves bytes and costs CPU, here per " +
+				"message and at each client.",
+		},
+		{
+			path: "compression.threshold", kind: KindSize, def: "256B", to: &c.Compression.Threshold, lo: 1, hi: gib,
+			doc: "The least size of a message, with its envelope, that is compressed. What is smaller, or would not shrink, goes as it is.",
+		},
+		{
+			path: "compression.level", kind: KindInt, def: "3", to: &c.Compression.Level, lo: 1, hi: 9,
+			doc: "How hard messages are compressed, from 1, the fastest, to 9, the smallest.",
 		},
 		{
 			path: "link.heartbeat", kind: KindDuration, def: "5s", to: &c.Link.Heartbeat, lo: 10 * ms, hi: hr,

@@ -48,6 +48,7 @@ func sumPhases(r *simulator.Report, phases ...simulator.Phase) (account, error) 
 		a.phases++
 		a.Expected += p.Expected
 		a.Received += p.Received
+		a.ReceivedBytes += p.Bytes
 		a.Lost += p.Lost
 		a.Duplicated += p.Duplicated
 		a.Reordered += p.Reordered

@@ -18,13 +18,14 @@ import (
 // publisher carries out the plan of messages and keeps their account. One goroutine
 // publishes, on a thread of its own; others may read the counters.
 type publisher struct {
-	clock *clock.Clock
-	run   uint64
-	sizes sizes
-	size  int // of the message under way
-	plan  simulator.TopicPlan
-	names []string // of the topics
-	sinks []sink
+	clock   *clock.Clock
+	run     uint64
+	sizes   sizes
+	size    int // of the message under way
+	padding stamp.Padding
+	plan    simulator.TopicPlan
+	names   []string // of the topics
+	sinks   []sink
 
 	// next is the sequence number of the next message, by publisher and topic.
 	next []uint64
@@ -72,7 +73,7 @@ type message struct {
 
 func newPublisher(c *clock.Clock, s scenarios.Scenario, runID uint64, sinks []sink) *publisher {
 	p := &publisher{
-		clock: c, run: runID, sizes: newSizes(s), plan: topicPlan(s), sinks: sinks, giveUp: s.Load.GiveUp.Duration,
+		clock: c, run: runID, sizes: newSizes(s), plan: topicPlan(s), sinks: sinks, giveUp: s.Load.GiveUp.Duration, padding: paddingOf(s),
 		next: make([]uint64, len(sinks)*(s.Topics.Count+s.Churn.Topics)), churn: s.Topics.Count, lags: map[simulator.Phase]*latency.Recorder{}, lastRun: map[int]int{},
 	}
 	p.stage.Store(&stage{phase: simulator.PhaseMeasure})
@@ -83,6 +84,18 @@ func newPublisher(c *clock.Clock, s scenarios.Scenario, runID uint64, sinks []si
 		p.names = append(p.names, p.plan.Name(i))
 	}
 	return p
+}
+
+// paddingOf is the stamp's form of the scenario's padding.
+func paddingOf(s scenarios.Scenario) stamp.Padding {
+	switch s.Load.Padding {
+	case scenarios.PaddingRecords:
+		return stamp.Records
+	case scenarios.PaddingNoise:
+		return stamp.Noise
+	default:
+		return stamp.Dots
+	}
 }
 
 // probe sends one message to each topic, for the ready probe. It waits for those of
@@ -205,9 +218,9 @@ func (p *publisher) send(ctx context.Context, m *message) error {
 	if m.actual > deadline {
 		return errWindowFull
 	}
-	p.buf = stamp.Append(p.buf[:0], stamp.Stamp{
+	p.buf = stamp.AppendPadded(p.buf[:0], stamp.Stamp{
 		Run: p.run, Publisher: m.publisher, Phase: uint8(m.phase), Topic: m.topic, Sequence: m.sequence, Intended: m.intended, Actual: m.actual,
-	}, p.size)
+	}, p.size, p.padding)
 	if err := p.sinks[m.publisher].send(ctx, p.names[m.topic], p.buf, pendingAck{phase: m.phase, actual: m.actual}, deadline); err != nil {
 		return err
 	}

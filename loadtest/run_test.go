@@ -42,6 +42,9 @@ func TestTLSIsRefusedBeforeTheStart(t *testing.T) {
 func TestRunOfEveryTarget(t *testing.T) {
 	t.Parallel()
 	v0 := func(s *scenarios.Scenario) { s.Subprotocol = scenarios.V0 }
+	compressed := func(s *scenarios.Scenario) {
+		s.Clients.Compression, s.Load.Padding, s.Load.Payload = true, scenarios.PaddingRecords, 1024
+	}
 	tests := []struct {
 		name   string
 		target loadtest.Target
@@ -62,6 +65,13 @@ func TestRunOfEveryTarget(t *testing.T) {
 			s.Clients.Transport = scenarios.TransportTLS
 			s.Topology.Gateways = 2
 		}},
+		{"firetower with compression", loadtest.Firetower, func(s *scenarios.Scenario) {
+			compressed(s)
+			s.Gateway = map[string]any{"compression": map[string]any{"enabled": true}}
+		}},
+		{"firetower v0 with compression declined", loadtest.Firetower, func(s *scenarios.Scenario) { v0(s); compressed(s) }},
+		{"floor with compression declined", loadtest.Floor, func(s *scenarios.Scenario) { v0(s); compressed(s) }},
+		{"classic with compression declined", loadtest.Classic, func(s *scenarios.Scenario) { v0(s); compressed(s) }},
 		{"floor", loadtest.Floor, v0},
 		{"floor-joined", loadtest.FloorJoined, v0},
 		{"classic", loadtest.Classic, v0},
@@ -75,6 +85,13 @@ func TestRunOfEveryTarget(t *testing.T) {
 			everythingArrived(t, r)
 			if r.Target != string(tt.target) || r.Server.RSSBytesPerConnection == nil || r.Server.RSSEmpty == 0 {
 				t.Errorf("target %s, server %+v", r.Target, r.Server)
+			}
+			payload := int64(p.Scenario.Load.Payload)
+			if shrunk := r.ReceivedBytes < r.Received*payload/2; shrunk != strings.HasSuffix(tt.name, "with compression") || !shrunk && r.ReceivedBytes < r.Received*payload {
+				t.Errorf("%d bytes for %d deliveries of %d", r.ReceivedBytes, r.Received, payload)
+			}
+			if noted := strings.Contains(strings.Join(p.Notes, "\n"), "compression"); noted != (tt.target == loadtest.Firetower && strings.HasSuffix(tt.name, "declined")) {
+				t.Errorf("notes of the plan: %q", p.Notes)
 			}
 			if r.Delivery.Count != r.Received || r.Completion.Count != r.Messages || r.PublishLag.Count != r.Messages {
 				t.Errorf("%d deliveries in the histogram of %d, %d completions and %d lags of %d messages", r.Delivery.Count, r.Received, r.Completion.Count, r.PublishLag.Count, r.Messages)

@@ -46,6 +46,9 @@ func (p *Plan) resolveServers() error {
 		return fmt.Errorf("%w: %w", ErrImpossible, errors.New("token: the harness publishes without one, since its servers listen on loopback ports that nobody knows"))
 	}
 	p.unset = overridden(append(gateway.Settings(), manager.Settings()...))
+	if p.Scenario.Clients.Compression && !gateway.Compression.Enabled {
+		p.Notes = append(p.Notes, "clients offer compression, and no gateway takes it: that needs gateway.compression.enabled = true")
+	}
 	var b strings.Builder
 	if err := config.WriteTOML(&b, gateway.Settings()); err != nil {
 		return err

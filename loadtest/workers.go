@@ -56,6 +56,7 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 		c.SourceIPs = []string{fmt.Sprintf("127.0.%d.%d", 1+i/250, 1+i%250)}
 		c.RunID = runID
 		c.Topics = topicPlan(s)
+		c.Compression = s.Clients.Compression
 		c.Publishers = s.Load.Publishers
 		share := float64(conns) / float64(s.Connections)
 		c.ConnectRate = s.Connect.Rate.PerSecond * share

@@ -167,7 +167,9 @@ type Ledger struct {
 	Expected int64 `json:"expected"`
 	// Received counts each pair once.
 	Received int64 `json:"received"`
-	Lost     int64 `json:"lost"`
+	// ReceivedBytes is the size of their frames on the wire, headers included.
+	ReceivedBytes int64 `json:"received_bytes,omitempty"`
+	Lost          int64 `json:"lost"`
 	// Duplicated counts every arrival of a pair after its first.
 	Duplicated int64 `json:"duplicated"`
 	// Reordered of Received came after a later message of the same publisher and topic.

@@ -221,8 +221,12 @@ func (r *Result) reach() string {
 }
 
 func (r *Result) ledgerLines() []string {
+	each := ""
+	if r.Received > 0 && r.ReceivedBytes > 0 {
+		each = "  of " + byteSize(float64(r.ReceivedBytes)/float64(r.Received))
+	}
 	return []string{
-		fmt.Sprintf("  deliveries expected %s  received %s  lost %s  reach %s", commas(r.Expected), commas(r.Received), commas(r.Lost), r.reach()),
+		fmt.Sprintf("  deliveries expected %s  received %s  lost %s  reach %s%s", commas(r.Expected), commas(r.Received), commas(r.Lost), r.reach(), each),
 		fmt.Sprintf("             duplicated %s  reordered %s  late %s  corrupt %s  foreign %s  negative %s",
 			commas(r.Duplicated), commas(r.Reordered), commas(r.Late), commas(r.Corrupt), commas(r.Foreign), commas(r.Negative)),
 	}

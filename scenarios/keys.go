@@ -33,6 +33,8 @@ var scenarioKeys = []key[Scenario]{
 	field("seed", "makes the plan's random choices", func(s *Scenario) any { return &s.Seed }),
 	field("thresholds", `what must hold, as "delivery.p99<250ms"`, func(s *Scenario) any { return &s.Thresholds }),
 
+	field("clients.compression", "clients offer permessage-deflate, which the gateway takes with gateway.compression.enabled", func(s *Scenario) any { return &s.Clients.Compression }),
+
 	field("topics.count", "number of topics", func(s *Scenario) any { return &s.Topics.Count }).within(1, maxTopics),
 	field("topics.per_connection", "topics that each client subscribes to", func(s *Scenario) any { return &s.Topics.PerConnection }).within(1, maxTopicsPerClient),
 
@@ -59,6 +61,7 @@ var scenarioKeys = []key[Scenario]{
 	field("load.inflight", "messages under way at once", func(s *Scenario) any { return &s.Load.Inflight }).within(1, 100_000).only(inInflight),
 	field("load.payload", "size of a message's data", func(s *Scenario) any { return &s.Load.Payload }).within(Size(MinPayload), Size(maxPayload)).only(whenUnmixed),
 	field("load.mix", `sizes drawn by weight, as "128B:80"`, func(s *Scenario) any { return &s.Load.Mix }).only(whenLoaded),
+	oneOf(field("load.padding", "what fills a message up to its size", func(s *Scenario) any { return &s.Load.Padding }), PaddingDots, PaddingRecords, PaddingNoise),
 	field("load.publishers", "publishing streams", func(s *Scenario) any { return &s.Load.Publishers }).within(1, 64),
 	field("load.window", "messages of one publisher that wait for an acknowledgement", func(s *Scenario) any { return &s.Load.Window }).within(1, 1_000_000),
 	field("load.ack_within", "how long acknowledgements may wait so that one is for several messages, 0s: each at once", func(s *Scenario) any { return &s.Load.AckWithin }).within(Duration{}, Seconds(1)),
@@ -108,7 +111,7 @@ var freeTables = []string{"gateway", "manager"}
 // Key describes one key of the format to people and to tools.
 type Key struct {
 	Name, Doc, Default string
-	// Kind is what its value is: integer, string, word, duration, rate, size, share,
+	// Kind is what its value is: integer, boolean, string, word, duration, rate, size, share,
 	// thresholds or mix.
 	Kind string
 	// Choices are the words that it may be, when those are a closed set.

@@ -121,6 +121,19 @@ const (
 	EngineGoroutine Engine = "goroutine"
 )
 
+// Padding is what fills a message up to its size.
+type Padding string
+
+const (
+	// PaddingDots is one character over and over, which costs the publisher nothing and
+	// shrinks to nothing.
+	PaddingDots Padding = "dots"
+	// PaddingRecords is text that shrinks as JSON of an application does.
+	PaddingRecords Padding = "records"
+	// PaddingNoise is text that hardly shrinks: base64 digits.
+	PaddingNoise Padding = "noise"
+)
+
 // Scenario is one question: what is connected, what is published, what is done
 // to the servers meanwhile, and what must hold.
 type Scenario struct {
@@ -138,7 +151,7 @@ type Scenario struct {
 	Seed uint64 `json:"seed"`
 	// Topics says who subscribes to what.
 	Topics Topics `json:"topics"`
-	// Clients is how clients connect.
+	// Clients is how clients connect, and what they ask of the server.
 	Clients Clients `json:"clients"`
 	// Connect is the ramp.
 	Connect Connect `json:"connect"`
@@ -243,6 +256,8 @@ type Load struct {
 	Payload Size `json:"payload"`
 	// Mix draws the size of each message from the seed; empty gives all of them Payload.
 	Mix []Mix `json:"mix,omitempty"`
+	// Padding is what fills a message up to its size.
+	Padding Padding `json:"padding"`
 	// Publishers is the number of publishing streams; message i goes to stream i
 	// mod Publishers.
 	Publishers int `json:"publishers"`
@@ -281,12 +296,15 @@ type Phases struct {
 	Leave Duration `json:"leave"`
 }
 
-// Clients is how clients connect.
+// Clients is how clients connect, and what they ask of the server.
 type Clients struct {
 	// Transport is what their connections go over.
 	Transport Transport `json:"transport"`
 	// Engine is how workers hold them.
 	Engine Engine `json:"engine"`
+	// Compression makes them offer permessage-deflate (RFC 7692). Servers that do not take
+	// it send as they do without.
+	Compression bool `json:"compression"`
 }
 
 // Topology is how many processes there are.
@@ -343,7 +361,7 @@ func Default() Scenario {
 		Churn:       Churn{Rate: Rate{100}},
 		Load: Load{
 			Mode: ModeOpen, Rate: Rate{5}, Arrivals: ArrivalsConstant, Payload: 128,
-			Publishers: 1, Window: 1024, GiveUp: Seconds(5),
+			Padding: PaddingDots, Publishers: 1, Window: 1024, GiveUp: Seconds(5),
 		},
 		Capacity: Capacity{From: Rate{10}, To: Rate{10_000}, Trial: Seconds(5), P99: Seconds(0.1), Precision: 0.1},
 		Phases: Phases{

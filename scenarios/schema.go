@@ -97,6 +97,8 @@ func (k key[T]) schema(def *T) *schema {
 				s.Maximum = &n
 			}
 		}
+	case "boolean":
+		s.Type, s.Default = "boolean", value
 	case "duration":
 		s.Pattern, s.Examples = patternDuration, []string{"30s", "250ms", "1m30s"}
 	case "rate":

@@ -21,6 +21,13 @@ func assign(dst, v any) error {
 		}
 		*p = int(n)
 		return nil
+	case *bool:
+		b, ok := v.(bool)
+		if !ok {
+			return fmt.Errorf("wants true or false, got %s", describe(v))
+		}
+		*p = b
+		return nil
 	case *uint64:
 		n, ok := v.(int64)
 		if !ok || n < 0 {
@@ -89,6 +96,12 @@ func assignText(dst any, text string) error {
 		}
 		*p = int(n)
 		return nil
+	case *bool:
+		if text != "true" && text != "false" {
+			return fmt.Errorf("wants true or false, got %q", text)
+		}
+		*p = text == "true"
+		return nil
 	case *uint64:
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
@@ -143,6 +156,8 @@ func kindOf(dst any) string {
 	switch dst.(type) {
 	case *int, *uint64:
 		return "integer"
+	case *bool:
+		return "boolean"
 	case *Duration:
 		return "duration"
 	case *Rate:
@@ -188,6 +203,8 @@ func format(src any) string {
 	switch p := src.(type) {
 	case *int:
 		return strconv.Itoa(*p)
+	case *bool:
+		return strconv.FormatBool(*p)
 	case *uint64:
 		return strconv.FormatUint(*p, 10)
 	case *[]Threshold:

@@ -260,6 +260,7 @@ func (l *Load) add(from Load) {
 	l.Batches += from.Batches
 	l.FullBatches += from.FullBatches
 	l.Rests += from.Rests
+	l.Inflated += from.Inflated
 	l.Reads += from.Reads
 	l.Backlog += from.Backlog
 }

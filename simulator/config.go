@@ -35,6 +35,10 @@ type Config struct {
 	Subprotocol string `json:"subprotocol"`
 	// Dialect is what the servers speak. Default "firetower".
 	Dialect Dialect `json:"dialect"`
+	// Compression offers permessage-deflate (RFC 7692) without context takeover. A server may decline it. The sizes of
+	// messages are those on the wire; the goroutine engine, whose library does not tell them, gives the sizes before
+	// compression. Default false.
+	Compression bool `json:"compression"`
 	// Connections is how many connections this fleet holds, slow ones included. Required.
 	Connections int `json:"connections"`
 	// FirstIndex is the index, in the whole run, of this fleet's first connection. Default 0.

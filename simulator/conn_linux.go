@@ -30,6 +30,8 @@ type conn struct {
 	fd        int32
 	target    uint16
 	state     connState
+	deflate   bool       // compression was negotiated
+	deflated  bool       // the message in fragments is compressed
 	fragments opcode     // of the message that came in fragments so far; 0 is none
 	partial   []byte     // the beginning of a frame whose end has not come
 	message   []byte     // the fragments so far
@@ -106,7 +108,7 @@ func (s *shard) take(index int, data []byte, now int64) {
 		data = s.completePartial(index, data, now)
 	}
 	for len(data) > 0 && c.fd >= 0 && c.state != connOver {
-		f, n, _, fail := parseFrame(data, s.config.MaxFrame)
+		f, n, _, fail := parseFrame(data, s.config.MaxFrame, c.deflate)
 		switch {
 		case fail != 0:
 			s.violated(index, fail, now)
@@ -124,7 +126,7 @@ func (s *shard) take(index int, data []byte, now int64) {
 func (s *shard) completePartial(index int, data []byte, now int64) []byte {
 	c := &s.conns[index]
 	for len(data) > 0 {
-		f, n, need, fail := parseFrame(c.partial, s.config.MaxFrame)
+		f, n, need, fail := parseFrame(c.partial, s.config.MaxFrame, c.deflate)
 		if fail != 0 {
 			s.violated(index, fail, now)
 			return nil
@@ -133,7 +135,7 @@ func (s *shard) completePartial(index int, data []byte, now int64) []byte {
 			lack := min(need-len(c.partial), len(data))
 			c.partial = append(c.partial, data[:lack]...)
 			data = data[lack:]
-			if f, n, _, fail = parseFrame(c.partial, s.config.MaxFrame); fail != 0 {
+			if f, n, _, fail = parseFrame(c.partial, s.config.MaxFrame, c.deflate); fail != 0 {
 				s.violated(index, fail, now)
 				return nil
 			}
@@ -208,23 +210,31 @@ func (s *shard) frame(index int, f wsFrame, n int, now int64) {
 		if f.fin {
 			message, wire := c.message, c.wire
 			c.fragments, c.message, c.wire = 0, nil, 0
-			s.message(index, message, wire, now)
+			s.message(index, message, wire, c.deflated, now)
 		}
 	default:
 		switch {
 		case c.fragments != 0:
 			s.violated(index, closeProtocol, now)
 		case f.fin:
-			s.message(index, f.payload, n, now)
+			s.message(index, f.payload, n, f.deflated, now)
 		default:
-			c.fragments, c.message, c.wire = f.op, append([]byte(nil), f.payload...), n
+			c.fragments, c.message, c.wire, c.deflated = f.op, append([]byte(nil), f.payload...), n, f.deflated
 		}
 	}
 }
 
-// message handles one whole message.
-func (s *shard) message(index int, payload []byte, wire int, now int64) {
+// message handles one whole message, whose size on the wire is that of its frames.
+func (s *shard) message(index int, payload []byte, wire int, deflated bool, now int64) {
 	c := &s.conns[index]
+	if deflated {
+		var fail protocolError
+		if payload, fail = s.inflater.inflate(payload, s.config.MaxFrame); fail != 0 {
+			s.violated(index, fail, now)
+			return
+		}
+		s.account.load.Inflated++
+	}
 	v, reason := s.account.dialect.frame(s.account, index, payload, wire, now)
 	pings := s.account.takePings()
 	for ; pings > 0 && c.state != connLeaving; pings-- { // after a close frame no other may follow

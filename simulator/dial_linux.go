@@ -172,7 +172,7 @@ func (s *shard) connected(index int) {
 	var nonce [16]byte
 	_, _ = s.masks.source.Read(nonce[:])
 	var request []byte
-	request, c.handshake.accept = upgradeRequest(s.targets[c.target], s.config.Subprotocol, nonce)
+	request, c.handshake.accept = upgradeRequest(s.targets[c.target], s.config.Subprotocol, s.config.Compression, nonce)
 	c.state = connUpgrading
 	s.send(index, request)
 }
@@ -181,7 +181,8 @@ func (s *shard) connected(index int) {
 func (s *shard) upgraded(index int, data []byte, now int64) []byte {
 	c := &s.conns[index]
 	c.handshake.answer = append(c.handshake.answer, data...)
-	n, refusal := parseUpgrade(c.handshake.answer, s.config.Subprotocol, c.handshake.accept)
+	c.deflate = s.config.Compression
+	n, refusal := parseUpgrade(c.handshake.answer, s.config.Subprotocol, c.handshake.accept, &c.deflate)
 	if refusal != "" {
 		s.refuse(index, refusal)
 		return nil

@@ -69,15 +69,21 @@ func (t RowTable) Len() int { return len(t.t.rows) }
 
 // Frame is a parsed frame.
 type Frame struct {
-	Fin     bool
-	Opcode  byte
-	Payload []byte
+	Fin      bool
+	Deflated bool
+	Opcode   byte
+	Payload  []byte
 }
 
 // ParseFrame parses one frame of a server; code is the close code that the server earns by it.
 func ParseFrame(b []byte, maxPayload int) (f Frame, n, need, code int) {
-	frame, n, need, fail := parseFrame(b, maxPayload)
-	return Frame{frame.fin, byte(frame.op), frame.payload}, n, need, int(fail)
+	return ParseFrameDeflated(b, maxPayload, false)
+}
+
+// ParseFrameDeflated is the same where compression may have been negotiated.
+func ParseFrameDeflated(b []byte, maxPayload int, deflate bool) (f Frame, n, need, code int) {
+	frame, n, need, fail := parseFrame(b, maxPayload, deflate)
+	return Frame{frame.fin, frame.deflated && fail == 0, byte(frame.op), frame.payload}, n, need, int(fail)
 }
 
 // ParseClose parses the payload of a close frame.
@@ -93,7 +99,28 @@ func AppendClientFrame(dst []byte, opcodeByte byte, payload []byte) []byte {
 
 // ParseUpgrade parses the server's answer to an upgrade.
 func ParseUpgrade(b []byte, subprotocol, accept string) (int, string) {
-	return parseUpgrade(b, subprotocol, accept)
+	no := false
+	return parseUpgrade(b, subprotocol, accept, &no)
+}
+
+// ParseDeflateUpgrade parses the answer to an upgrade that offered compression.
+func ParseDeflateUpgrade(b []byte, subprotocol, accept string) (n int, refusal string, deflate bool) {
+	deflate = true
+	n, refusal = parseUpgrade(b, subprotocol, accept, &deflate)
+	return n, refusal, deflate
+}
+
+// Inflate inflates messages one after the other.
+func Inflate(limit int, payloads ...[]byte) (messages []string, fail int) {
+	var i inflater
+	for _, p := range payloads {
+		m, fail := i.inflate(p, limit)
+		if fail != 0 {
+			return messages, int(fail)
+		}
+		messages = append(messages, string(m))
+	}
+	return messages, 0
 }
 
 // AcceptKey answers a Sec-WebSocket-Key.

@@ -133,6 +133,7 @@ func (c *goroutineConn) open(back *comeback) (reason string) {
 	upgrade := websocket.Dialer{
 		NetDialContext: dialer.DialContext, ReadBufferSize: c.readBuffer(), WriteBufferSize: 512,
 		HandshakeTimeout: config.HandshakeTimeout, TLSClientConfig: c.engine.tls,
+		EnableCompression: config.Compression,
 	}
 	if config.Subprotocol != "" {
 		upgrade.Subprotocols = []string{config.Subprotocol}
@@ -153,7 +154,8 @@ func (c *goroutineConn) open(back *comeback) (reason string) {
 		ws.Close()
 		return fmt.Sprintf("upgrade: server picked subprotocol %q", ws.Subprotocol())
 	}
-	ws.SetReadLimit(int64(config.MaxFrame))
+	ws.SetReadLimit(int64(config.MaxFrame)) // of what is on the wire
+	ws.EnableWriteCompression(false)        // as the other engine
 	c.mu.Lock()
 	c.ws = ws
 	stopped := c.saidBye || c.engine.ctx.Err() != nil // who closes all connections may have done so before this one was there
@@ -251,7 +253,7 @@ func (c *goroutineConn) read(back *comeback, settled func()) (code, refusal stri
 			return closeReason(err), refusal, c.engine.clock.Now()
 		}
 		buffer, _ := messageBuffers.Get().(*[]byte)
-		payload, err := appendAll((*buffer)[:0], r)
+		payload, err := appendAll((*buffer)[:0], r, c.engine.config.MaxFrame)
 		now := c.engine.clock.Now()
 		var v verdict
 		var reason string
@@ -285,14 +287,17 @@ func (c *goroutineConn) read(back *comeback, settled func()) (code, refusal stri
 	}
 }
 
-// appendAll is io.ReadAll into a given buffer.
-func appendAll(dst []byte, r io.Reader) ([]byte, error) {
+// appendAll is io.ReadAll into a given buffer, up to a limit.
+func appendAll(dst []byte, r io.Reader, limit int) ([]byte, error) {
 	for {
 		if len(dst) == cap(dst) {
 			dst = append(dst, 0)[:len(dst)]
 		}
 		n, err := r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
+		if len(dst) > limit {
+			return dst, websocket.ErrReadLimit
+		}
 		if errors.Is(err, io.EOF) {
 			return dst, nil
 		}

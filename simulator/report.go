@@ -191,6 +191,8 @@ type Load struct {
 	Rests       int64 `json:"rests"`
 	// Reads is how many reads there were; the messages per read tell how much the server joined.
 	Reads int64 `json:"reads"`
+	// Inflated is how many messages came compressed.
+	Inflated int64 `json:"inflated,omitempty"`
 	// Backlog is the number of bytes that were waiting in the healthy connections' sockets when Finish was called.
 	Backlog int64 `json:"backlog"`
 }

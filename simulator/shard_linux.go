@@ -26,12 +26,13 @@ type shard struct {
 	targets []target
 	masks   *masker
 
-	epoll   int
-	events  []unix.EpollEvent
-	buffer  []byte // what every connection is read into
-	scratch []byte // frames to be sent
-	conns   []conn
-	pool    [][]byte // buffers for frames that came in pieces
+	epoll    int
+	events   []unix.EpollEvent
+	buffer   []byte // what every connection is read into
+	scratch  []byte // frames to be sent
+	conns    []conn
+	pool     [][]byte // buffers for frames that came in pieces
+	inflater inflater
 
 	dial    dialState
 	timers  timers

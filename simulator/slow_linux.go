@@ -49,7 +49,7 @@ func (s *shard) sip(index int, now int64) {
 func (s *shard) sipMessage(index int, now int64) {
 	c := &s.conns[index]
 	for c.state == connSipping {
-		f, n, need, fail := parseFrame(c.partial, s.config.MaxFrame)
+		f, n, need, fail := parseFrame(c.partial, s.config.MaxFrame, c.deflate)
 		switch {
 		case fail != 0:
 			s.violated(index, fail, now)

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// The part of RFC 6455 that a client needs that offers no extension, written for a loop that has many connections'
+// The part of RFC 6455 that a client needs that offers no extension but compression, written for a loop that has many connections'
 // bytes in one buffer: a frame is looked at where it lies. It is strict: what §5 forbids ends the connection.
 //
 //	 0                   1                   2                   3
@@ -34,6 +34,7 @@ const (
 const (
 	closeNormal    = 1000
 	closeProtocol  = 1002
+	closeBadData   = 1007
 	closeNoStatus  = 1005 // never on the wire: a close frame without a code
 	closeAbnormal  = 1006 // never on the wire: no close frame
 	closeTooBig    = 1009
@@ -42,9 +43,10 @@ const (
 
 // wsFrame is one frame of the server. The payload lies in the buffer that it was parsed from.
 type wsFrame struct {
-	fin     bool
-	op      opcode
-	payload []byte
+	fin      bool
+	deflated bool // a message in compressed form begins
+	op       opcode
+	payload  []byte
 }
 
 // protocolError ends a connection: it is the close code that the server is told.
@@ -67,18 +69,22 @@ func headerSize(b []byte) int {
 
 // parseFrame takes the frame that b begins with. n is its size, or 0 when b does not hold the whole of it; fail is not
 // 0 when it is no frame that a server may send. need is the size of the whole frame once the header is there, else that
-// of the header or 2: what b must at least have before it is worth calling again.
-func parseFrame(b []byte, maxPayload int) (f wsFrame, n, need int, fail protocolError) {
+// of the header or 2: what b must at least have before it is worth calling again. deflate: compression was negotiated.
+func parseFrame(b []byte, maxPayload int, deflate bool) (f wsFrame, n, need int, fail protocolError) {
 	header := headerSize(b)
 	if header == 0 {
 		return f, 0, 2, 0
 	}
 	f.fin = b[0]&0x80 != 0
 	f.op = opcode(b[0] & 0x0f)
+	const rsv1, reserved = 0x40, 0x70
+	f.deflated = b[0]&rsv1 != 0
 	control := f.op&0x8 != 0
 	length := uint64(b[1] & 0x7f)
 	switch {
-	case b[0]&0x70 != 0: // §5.2: RSV1-3 without an extension
+	case b[0]&reserved&^rsv1 != 0: // §5.2: RSV2-3 without an extension
+		return f, 0, 0, closeProtocol
+	case f.deflated && (!deflate || f.op != opText && f.op != opBinary): // RFC 7692 §6: first frames of messages alone
 		return f, 0, 0, closeProtocol
 	case f.op > opPong, f.op > opBinary && f.op < opClose: // §5.2: reserved opcodes
 		return f, 0, 0, closeProtocol

@@ -150,6 +150,9 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.JoinBytes, o.JoinMessages = c.Bucket.JoinBytes, c.Bucket.JoinMessages
 	o.BatchWrites = c.Bucket.BatchWrites
 	o.FlushInterval, o.FlushTopics = c.Bucket.FlushInterval, c.Bucket.FlushTopics
+	o.Compression = gateway.CompressionOptions{
+		Enabled: c.Compression.Enabled, Threshold: c.Compression.Threshold, Level: c.Compression.Level,
+	}
 	o.PprofEnabled = c.HTTP.Pprof
 	o.Version = readBuildInfo().short()
 	return o

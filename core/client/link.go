@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -62,6 +63,8 @@ func (c *Client) connect(ctx context.Context) (*websocket.Conn, error) {
 		TLSClientConfig:  c.opts.TLS,
 		HandshakeTimeout: c.opts.HandshakeTimeout,
 		Subprotocols:     []string{protocol.SubprotocolV1},
+		// Without context takeover, so that it needs no memory between messages.
+		EnableCompression: c.opts.Compression,
 	}
 	conn, resp, err := dialer.DialContext(ctx, c.opts.URL, c.opts.Header)
 	if err != nil {
@@ -205,7 +208,7 @@ func (c *Client) read(l *link) error {
 	for {
 		// Set anew each time: the queue may have kept the reader from reading for long.
 		l.conn.SetReadDeadline(time.Now().Add(l.readTimeout))
-		kind, data, err := l.conn.ReadMessage()
+		kind, data, err := l.readMessage(c.opts.MaxMessageBytes)
 		if err != nil {
 			if closed, ok := errors.AsType[*websocket.CloseError](err); ok && closed.Code != websocket.CloseAbnormalClosure {
 				return &CloseError{Code: closed.Code, Reason: closed.Text}
@@ -223,6 +226,22 @@ func (c *Client) read(l *link) error {
 			c.takeAnswer(l, &f)
 		}
 	}
+}
+
+// readMessage reads one message of at most so many bytes. The connection's own limit holds for what
+// comes over the wire, which may be a thousandth of what it inflates to.
+func (l *link) readMessage(most int64) (kind int, data []byte, err error) {
+	kind, r, err := l.conn.NextReader()
+	if err != nil {
+		return kind, nil, err
+	}
+	data, err = io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = websocket.ErrReadLimit
+		message := websocket.FormatCloseMessage(websocket.CloseMessageTooBig, "")
+		_ = l.conn.WriteControl(websocket.CloseMessage, message, time.Now().Add(l.writeTimeout)) // the connection ends anyway
+	}
+	return kind, data, err
 }
 
 // takePush queues a message for its handler.

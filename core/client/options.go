@@ -38,6 +38,10 @@ type Options struct {
 	// NetDial opens the connection; nil is a net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// Compression offers permessage-deflate (RFC 7692) to the gateway, which then compresses what
+	// pays, and compresses what the client publishes. It saves bytes and costs CPU. Default false.
+	Compression bool
+
 	// HandshakeTimeout bounds dialling and the upgrade. Default 10s.
 	HandshakeTimeout time.Duration
 	// PingInterval is the time between pings to the gateway. Default 25s.

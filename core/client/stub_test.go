@@ -43,6 +43,8 @@ type stub struct {
 	cross bool
 	// silent makes the stub read frames and answer nothing, not even pings.
 	silent bool
+	// offers are the extensions that clients asked for.
+	offers []string
 	// conns are the open connections; opened counts all there ever were.
 	conns  []*stubConn
 	opened int
@@ -75,7 +77,8 @@ func (s *stub) url() string { return "ws" + strings.TrimPrefix(s.server.URL, "ht
 func (s *stub) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	status, retryAfter, silent := s.status, s.retryAfter, s.silent
-	upgrader := websocket.Upgrader{Subprotocols: []string{s.subprotocol}}
+	upgrader := websocket.Upgrader{Subprotocols: []string{s.subprotocol}, EnableCompression: true}
+	s.offers = append(s.offers, r.Header.Get("Sec-WebSocket-Extensions"))
 	s.mu.Unlock()
 	if status != 0 {
 		if retryAfter != "" {

@@ -93,7 +93,7 @@ func newLane(m *TowerManager) *lane {
 	l := &lane{central: &m.central, metrics: m.metrics, stages: new(laneStages), take: o.Bucket.BuffChanCount}
 	l.writer = batchWriter{
 		joinBytes: o.JoinBytes, joinMessages: o.JoinMessages, rings: &m.rings,
-		metrics: m.metrics, clock: &m.gateway.clock, stages: l.stages,
+		metrics: m.metrics, clock: &m.gateway.clock, stages: l.stages, compressor: m.gateway.compressor,
 	}
 	l.filled.L = &l.mu
 	return l
@@ -257,6 +257,7 @@ type batchWriter struct {
 	metrics      *metrics
 	clock        *clock
 	stages       *laneStages
+	compressor   *compressor
 	buf          []byte
 	frames       [][]byte
 	streak       int
@@ -271,18 +272,18 @@ type batchWriter struct {
 func (w *batchWriter) deliver(list *subscriberList) {
 	w.begun = w.now
 	subscribers := 0
-	for proto := range subprotocols {
-		towers := list.borrow(proto)
+	for v := range variants { // the plain ones first: they need not wait for compression
+		towers := list.borrow(v)
 		if towers == nil {
 			continue
 		}
 		subscribers += len(towers)
 		for rest := list.pending; len(rest) > 0; {
 			var b batch
-			b, rest = w.join(list.topic, rest, proto)
+			b, rest = w.join(list.topic, rest, v)
 			w.write(b, towers)
 		}
-		list.giveBack(proto)
+		list.giveBack(v)
 	}
 	w.stages.written(list.pending, subscribers, w.begun, w.now)
 	clear(w.frames)
@@ -293,12 +294,12 @@ func (w *batchWriter) deliver(list *subscriberList) {
 }
 
 // join builds the batch of as many pushes as fit joinBytes and joinMessages, at least one.
-func (w *batchWriter) join(t *topic, pushes []*push, proto subprotocol) (batch, []*push) {
-	w.frames = append(w.frames[:0], pushes[0].frame(proto))
+func (w *batchWriter) join(t *topic, pushes []*push, v variant) (batch, []*push) {
+	w.frames = append(w.frames[:0], pushes[0].frame(v, w.compressor))
 	size := len(w.frames[0])
 	n := 1
 	for ; n < min(len(pushes), w.joinMessages); n++ {
-		f := pushes[n].frame(proto)
+		f := pushes[n].frame(v, w.compressor)
 		if size+len(f) > w.joinBytes {
 			break
 		}

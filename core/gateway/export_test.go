@@ -5,8 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/klauspost/compress/flate"
 	"google.golang.org/grpc"
 
 	"firetower/core/rawio"
@@ -35,7 +37,7 @@ type TopicIndex struct {
 func NewTopicIndex(n, buckets int) *TopicIndex {
 	x := &TopicIndex{x: newTopicIndex(buckets, 3, func(string) bool { return false })}
 	for i := range n {
-		x.towers = append(x.towers, &FireTower{id: uint64(i), proto: subprotocol(i % 2), bucket: &Bucket{index: i % buckets}})
+		x.towers = append(x.towers, &FireTower{id: uint64(i), proto: subprotocol(i % 2), compressed: i%3 == 0, bucket: &Bucket{index: i % buckets}})
 	}
 	return x
 }
@@ -65,11 +67,11 @@ func (x *TopicIndex) Borrow(topic string) (ids map[uint64]int, giveBack func()) 
 		if l == nil {
 			continue
 		}
-		for proto := range subprotocols {
-			for _, tower := range l.borrow(proto) {
+		for v := range variants {
+			for _, tower := range l.borrow(v) {
 				ids[tower.id]++
 			}
-			held = append(held, func() { l.giveBack(proto) })
+			held = append(held, func() { l.giveBack(v) })
 		}
 	}
 	return ids, func() {
@@ -165,7 +167,10 @@ type FanOut struct {
 }
 
 func newTestWriter(g *Gateway) batchWriter {
-	return batchWriter{joinBytes: g.opts.JoinBytes, joinMessages: g.opts.JoinMessages, rings: &g.towers.rings, metrics: g.metrics, clock: &g.clock, stages: new(laneStages)}
+	return batchWriter{
+		joinBytes: g.opts.JoinBytes, joinMessages: g.opts.JoinMessages, rings: &g.towers.rings,
+		metrics: g.metrics, clock: &g.clock, stages: new(laneStages), compressor: g.compressor,
+	}
 }
 
 // NewFanOut prepares delivering messages of data to the subscribers of a topic
@@ -338,3 +343,53 @@ func CountedAddresses(g *Gateway) (n int) {
 	}
 	return n
 }
+
+// CompressFrame compresses a text message at a level, however small it is, and returns the frame.
+func CompressFrame(level int, payload []byte) []byte {
+	c := newClock()
+	z := newCompressor(CompressionOptions{Enabled: true, Threshold: 1, Level: level}, newMetrics(), &c)
+	return z.compress(appendFrame(nil, opText, payload))
+}
+
+// Deflate returns the payload of a compressed message, also where it is larger.
+func Deflate(level int, payload []byte) []byte {
+	var d deflater
+	d.w, _ = flate.NewWriter(&d.out, level)
+	return slices.Clone(d.deflate(payload))
+}
+
+// Compressor compresses messages as a gateway does.
+type Compressor struct{ z *compressor }
+
+// NewCompressor makes one that leaves no message out.
+func NewCompressor(level int) *Compressor {
+	c := newClock()
+	return &Compressor{newCompressor(CompressionOptions{Enabled: true, Threshold: 1, Level: level}, newMetrics(), &c)}
+}
+
+// Frame compresses a frame.
+func (c *Compressor) Frame(plain []byte) []byte { return c.z.compress(plain) }
+
+// TextFrame is a message's plain frame.
+func TextFrame(payload []byte) []byte { return appendFrame(nil, opText, payload) }
+
+// Inflater inflates clients' compressed messages as a gateway does.
+type Inflater struct {
+	p       inflaters
+	in, out readBuffer
+}
+
+// Inflate returns what a message holds, until the next call.
+func (i *Inflater) Inflate(deflated []byte, limit int) ([]byte, error) {
+	i.in.bytes = append(i.in.bytes[:0], deflated...)
+	err := i.p.inflate(&i.out, &i.in, limit)
+	return i.out.bytes, err
+}
+
+// Inflate is Inflater's, once.
+func Inflate(deflated []byte, limit int) ([]byte, error) {
+	return new(Inflater).Inflate(deflated, limit)
+}
+
+// ErrDeflate is what Inflate fails with.
+var ErrDeflate = errDeflate

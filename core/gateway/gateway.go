@@ -42,6 +42,8 @@ type Gateway struct {
 	readers       readers
 	requestLimits protocol.RequestLimits
 	readBuffers   readBuffers
+	compressor    *compressor // nil where compression is not enabled
+	inflaters     inflaters
 	connIDs       atomic.Uint64
 	messageIDs    atomic.Uint64
 	epochs        atomic.Int64
@@ -97,6 +99,7 @@ func New(o Options) (*Gateway, error) {
 	g.epochs.Store(time.Now().UnixNano())
 	g.runCtx, g.runCancel = context.WithCancel(context.Background())
 	g.serveCtx, g.serveCancel = context.WithCancel(g.runCtx)
+	g.compressor = newCompressor(o.Compression, g.metrics, &g.clock)
 	g.towers = newTowerManager(g)
 	g.registrar = newRegistrar(g, g.towers.index)
 	if o.ManagerLink != "" {

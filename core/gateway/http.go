@@ -88,14 +88,14 @@ func (g *Gateway) serveUpgrade(w http.ResponseWriter, r *http.Request, ours bool
 		http.Error(w, "not authenticated", http.StatusUnauthorized)
 		return
 	}
-	ws, err := g.upgrader.Upgrade(w, r, nil)
+	ws, compressed, err := g.upgrade(&g.upgrader, w, r)
 	if err != nil { // the upgrader has answered
 		g.metrics.refuse(RefusedRequest)
 		g.log.Debug("upgrade failed", "remote", client, "err", err)
 		return
 	}
 	taken = true
-	t, err := g.buildUpgraded(ws, who, client, ours)
+	t, err := g.buildUpgraded(ws, identified{who, client, compressed}, ours)
 	if err != nil {
 		g.metrics.refuse(refusalReasonOf(err))
 		return
@@ -117,18 +117,18 @@ func (g *Gateway) serveUpgrade(w http.ResponseWriter, r *http.Request, ours bool
 // buildUpgraded makes a FireTower of an upgraded connection: of its descriptor alone,
 // where that can be had and is watched, so that the net.Conn and all that the upgrade
 // needed are free.
-func (g *Gateway) buildUpgraded(ws *websocket.Conn, who Identity, client netip.AddrPort, ours bool) (*FireTower, error) {
+func (g *Gateway) buildUpgraded(ws *websocket.Conn, who identified, ours bool) (*FireTower, error) {
 	if g.poller == nil {
-		return g.buildTower(ws, who, client)
+		return g.buildTower(ws, who)
 	}
 	fd, err := takeDescriptor(innermost(ws.NetConn()))
 	if err != nil { // TLS, or no descriptor is left for the moment that two are needed
-		return g.buildTower(ws, who, client)
+		return g.buildTower(ws, who)
 	}
 	if n := g.opts.Limits.SocketBytes; n > 0 && !ours {
 		limitUnsent(fd, n)
 	}
-	return g.buildPolled(fd, ws, who, client)
+	return g.buildPolled(fd, ws, who)
 }
 
 // turnAway answers a request for which there is no room, at the least cost.

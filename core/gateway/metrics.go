@@ -31,11 +31,17 @@ type metrics struct {
 	linkMissed     counter
 	syncCalls      counter
 	published      counter
-	backlogWait    histogram.Histogram
-	drops          map[DropReason]*atomic.Int64
-	disconnects    map[DisconnectReason]*atomic.Int64
-	refusals       map[RefusalReason]*atomic.Int64
-	edge           edgeMetrics
+	// connectedCompressed counts connections that negotiated compression.
+	connectedCompressed counter
+	// compressed counts messages that were compressed, incompressible those that would
+	// not shrink; the time, in ns, is that of both.
+	compressed, incompressible, compressInput, compressOutput, compressTime counter
+
+	backlogWait histogram.Histogram
+	drops       map[DropReason]*atomic.Int64
+	disconnects map[DisconnectReason]*atomic.Int64
+	refusals    map[RefusalReason]*atomic.Int64
+	edge        edgeMetrics
 }
 
 func newMetrics() *metrics {
@@ -75,6 +81,11 @@ type Stats struct {
 	Reading int64
 	// CentralQueue counts messages that wait for a Bucket or are being written.
 	CentralQueue int64
+	// CompressedConnections counts connections, since the start, that negotiated
+	// compression; Compressed and Incompressible messages that were compressed, once
+	// for all receivers, and that would not shrink; CompressInput and
+	// CompressOutput the former's bytes before and after.
+	CompressedConnections, Compressed, Incompressible, CompressInput, CompressOutput int64
 	// SyncCalls counts the calls that told the manager of topics.
 	SyncCalls      int64
 	LinkUp         bool
@@ -110,6 +121,12 @@ func (g *Gateway) Stats() Stats {
 		Disconnects:    make(map[DisconnectReason]int64),
 		Refusals:       valuesOf(m.refusals),
 		Edge:           g.edgeStats(),
+
+		CompressedConnections: m.connectedCompressed.Load(),
+		Compressed:            m.compressed.Load(),
+		Incompressible:        m.incompressible.Load(),
+		CompressInput:         m.compressInput.Load(),
+		CompressOutput:        m.compressOutput.Load(),
 	}
 	for r, n := range m.drops {
 		s.Drops[r] = n.Load()
@@ -171,6 +188,13 @@ func newCollector(g *Gateway) *collector {
 	add(count, "deliveries_total", "Messages written to connections.", of(&m.deliveries))
 	add(count, "delivered_bytes_total", "Bytes of messages written to connections.", of(&m.deliveredBytes))
 	add(count, "writes_total", "Writes to connections; one carries several joined messages.", of(&m.writes))
+	add(count, "connections_compressed_total", "Client connections since the start that negotiated compression.", of(&m.connectedCompressed))
+	add(count, "compressed_messages_total", "Messages compressed, each once for all receivers of a subprotocol.", of(&m.compressed))
+	add(count, "incompressible_messages_total", "Messages that compressing would not have made smaller, and that went out as they are.", of(&m.incompressible))
+	add(count, "compress_input_bytes_total", "Bytes of compressed messages before compression.", of(&m.compressInput))
+	add(count, "compress_output_bytes_total", "Bytes of compressed messages after it.", of(&m.compressOutput))
+	add(count, "compress_seconds_total", "Time spent on compressing, that of incompressible messages included.",
+		func() float64 { return float64(m.compressTime.Load()) / 1e9 })
 	add(gauge, "backlogged_connections", "Connections whose socket does not take all at once.", of(&m.backlogged))
 	add(gauge, "backlog_bytes", "Bytes that wait for such connections.", of(&m.backlogBytes))
 	add(gauge, "central_queue", "Messages, by bucket, that wait for consumers or are being written.",

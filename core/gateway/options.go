@@ -167,6 +167,8 @@ type Options struct {
 	// RetryWindow is the time over which drained clients are told to spread
 	// their reconnects. Default 5s.
 	RetryWindow time.Duration
+	// Compression is what is compressed. Default: nothing.
+	Compression CompressionOptions
 	// JoinBytes bounds how much of consecutive messages of a topic goes into one
 	// write. Default 64 KiB.
 	JoinBytes int
@@ -229,6 +231,7 @@ func DefaultOptions() Options {
 		JoinBytes:        64 << 10,
 		JoinMessages:     1024,
 		BatchWrites:      true,
+		Compression:      CompressionOptions{Threshold: 256, Level: 3},
 		Version:          "dev",
 	}
 }
@@ -283,6 +286,10 @@ func (o *Options) Validate() error {
 	atLeast("link.maxPacketBytes", o.MaxPacketBytes, o.Limits.MaxFrameBytes+protocol.MaxHeaderLine)
 	atLeast("bucket.centralBytes", o.Bucket.CentralBytes, 1)
 	atLeast("linkQueueBytes", o.LinkQueueBytes, o.Limits.MaxFrameBytes)
+	atLeast("compression.threshold", o.Compression.Threshold, 1)
+	if l := o.Compression.Level; l < 1 || l > 9 {
+		bad("compression.level", "from 1 to 9", l)
+	}
 	positive("heartbeat", o.Heartbeat)
 	positive("link.heartbeat", o.LinkHeartbeat)
 	positive("link.redialMin", o.RedialMin)

@@ -25,6 +25,24 @@ func (p subprotocol) String() string {
 	return protocol.SubprotocolV0
 }
 
+// variant is which form of a message a connection takes: one for each subprotocol,
+// plain or compressed. It indexes arrays, the plain ones first.
+type variant uint8
+
+const variants = 2 * variant(subprotocols)
+
+func variantOf(p subprotocol, compressed bool) variant {
+	if compressed {
+		return variant(p + subprotocols)
+	}
+	return variant(p)
+}
+
+func (v variant) compressed() bool { return v >= variant(subprotocols) }
+
+// plain is the same without compression.
+func (v variant) plain() variant { return v % variant(subprotocols) }
+
 // WebSocket opcodes (RFC 6455 section 5.2).
 const (
 	opText   = 1
@@ -39,7 +57,7 @@ const (
 type push struct {
 	data   []byte
 	topic  string
-	frames [subprotocols]lazyFrame
+	frames [variants]lazyFrame
 	// arrived is when it came to the gateway, queued when it was handed to the
 	// Buckets: the gateway's clock.
 	arrived, queued int64
@@ -50,12 +68,16 @@ type lazyFrame struct {
 	bytes []byte
 }
 
-// frame returns the complete WebSocket frame of the push for a subprotocol.
-// The caller must not change it.
-func (p *push) frame(proto subprotocol) []byte {
-	f := &p.frames[proto]
+// frame returns the complete WebSocket frame of the push for a variant; z is needed
+// for those that are compressed. The caller must not change it.
+func (p *push) frame(v variant, z *compressor) []byte {
+	f := &p.frames[v]
 	f.once.Do(func() {
-		if proto == v1 {
+		if v.compressed() {
+			f.bytes = z.compress(p.frame(v.plain(), nil))
+			return
+		}
+		if subprotocol(v) == v1 {
 			f.bytes = sealFrame(opText, protocol.AppendPushV1(make([]byte, maxFrameHeader, maxFrameHeader+len(p.data)+len(p.topic)+48), p.topic, p.data))
 			return
 		}
@@ -90,6 +112,18 @@ func appendFrameHeader(dst []byte, op byte, n int) []byte {
 	default:
 		dst = append(dst, fin|op, 127)
 		return binary.BigEndian.AppendUint64(dst, uint64(n))
+	}
+}
+
+// frameHeaderSize is the size of the header of an unmasked frame.
+func frameHeaderSize(frame []byte) int {
+	switch frame[1] {
+	case 126:
+		return 4
+	case 127:
+		return 10
+	default:
+		return 2
 	}
 }
 

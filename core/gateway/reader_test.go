@@ -23,22 +23,34 @@ type rawClient struct {
 
 func dialRaw(t testing.TB, g *gateway.Gateway) *rawClient {
 	t.Helper()
-	c, err := net.Dial("tcp", g.Addr().String())
+	c, _ := dialRawOffering(t, g)
+	return c
+}
+
+// dialRawOffering sends Sec-WebSocket-Extensions headers with offers and returns what
+// was answered to them.
+func dialRawOffering(t testing.TB, g *gateway.Gateway, offers ...string) (c *rawClient, answer string) {
+	t.Helper()
+	extensions := ""
+	for _, o := range offers {
+		extensions += "Sec-WebSocket-Extensions: " + o + "\r\n"
+	}
+	conn, err := net.Dial("tcp", g.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
-	_, err = fmt.Fprintf(c, "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n\r\n", g.Addr(), protocol.SubprotocolV1)
+	t.Cleanup(func() { _ = conn.Close() })
+	_, err = fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: %s\r\n%s\r\n", g.Addr(), protocol.SubprotocolV1, extensions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	br := bufio.NewReader(c)
+	br := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(br, nil)
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("upgrade: %v, %v", resp, err)
 	}
-	return &rawClient{Conn: c, t: t, br: br}
+	return &rawClient{Conn: conn, t: t, br: br}, strings.Join(resp.Header.Values("Sec-WebSocket-Extensions"), ", ")
 }
 
 // maskedFrame is a client's frame (RFC 6455 section 5.2) with a mask that is not zero.
@@ -63,6 +75,13 @@ func maskedFrame(first byte, payload string) []byte {
 // next reads a server's frame.
 func (c *rawClient) next() (op byte, payload string) {
 	c.t.Helper()
+	first, payload := c.nextFrame()
+	return first & 0xf, payload
+}
+
+// nextFrame reads a server's frame and returns its first byte as it is.
+func (c *rawClient) nextFrame() (first byte, payload string) {
+	c.t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	head := make([]byte, 2)
 	read := func(b []byte) {
@@ -82,7 +101,7 @@ func (c *rawClient) next() (op byte, payload string) {
 	}
 	body := make([]byte, n)
 	read(body)
-	return head[0] & 0xf, string(body)
+	return head[0], string(body)
 }
 
 const (

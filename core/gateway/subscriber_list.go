@@ -30,6 +30,20 @@ type subscriberList struct {
 
 	mu     sync.Mutex // guards the following
 	groups [subprotocols]subscriberGroup
+	// deflated are the compressed connections', nil until there is one.
+	deflated *[subprotocols]subscriberGroup
+}
+
+// groupLocked is the connections of a variant; nil where there never was one.
+func (l *subscriberList) groupLocked(v variant) *subscriberGroup {
+	switch {
+	case !v.compressed():
+		return &l.groups[v]
+	case l.deflated == nil:
+		return nil
+	default:
+		return &l.deflated[v.plain()]
+	}
 }
 
 // subscriberGroup keeps the connections apart from the subscriptions, since the
@@ -43,7 +57,11 @@ type subscriberGroup struct {
 func (l *subscriberList) add(s *subscription) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g := &l.groups[s.tower.proto]
+	v := variantOf(s.tower.proto, s.tower.compressed)
+	if v.compressed() && l.deflated == nil {
+		l.deflated = new([subprotocols]subscriberGroup)
+	}
+	g := l.groupLocked(v)
 	s.pos = int32(len(g.subs))
 	g.towers = append(g.towers, s.tower)
 	g.subs = append(g.subs, s)
@@ -57,7 +75,7 @@ func (l *subscriberList) remove(s *subscription) {
 	if s.pos < 0 {
 		return
 	}
-	g := &l.groups[s.tower.proto]
+	g := l.groupLocked(variantOf(s.tower.proto, s.tower.compressed))
 	last := len(g.subs) - 1
 	if g.lent || (cap(g.towers) > 64 && last < cap(g.towers)/4) {
 		g.towers = append(make([]*FireTower, 0, last+last/4+1), g.towers...)
@@ -77,20 +95,22 @@ func (l *subscriberList) remove(s *subscription) {
 
 // borrow lends the connections of a group to the lane's holder, which gives
 // them back before it borrows again.
-func (l *subscriberList) borrow(proto subprotocol) []*FireTower {
+func (l *subscriberList) borrow(v variant) []*FireTower {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g := &l.groups[proto]
-	if len(g.towers) == 0 {
+	g := l.groupLocked(v)
+	if g == nil || len(g.towers) == 0 {
 		return nil
 	}
 	g.lent = true
 	return g.towers
 }
 
-func (l *subscriberList) giveBack(proto subprotocol) {
+func (l *subscriberList) giveBack(v variant) {
 	l.mu.Lock()
-	l.groups[proto].lent = false
+	if g := l.groupLocked(v); g != nil {
+		g.lent = false
+	}
 	l.mu.Unlock()
 }
 
@@ -99,8 +119,10 @@ func (l *subscriberList) snapshot() []*subscription {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []*subscription
-	for i := range l.groups {
-		all = append(all, l.groups[i].subs...)
+	for v := range variants {
+		if g := l.groupLocked(v); g != nil {
+			all = append(all, g.subs...)
+		}
 	}
 	return slices.Clip(all)
 }

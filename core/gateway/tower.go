@@ -73,6 +73,8 @@ type FireTower struct {
 	timedOut atomic.Bool
 	running  atomic.Bool
 	proto    subprotocol
+	// compressed: permessage-deflate was negotiated.
+	compressed bool
 
 	subMu sync.Mutex // guards the following; held while subscriptions change
 	left  bool
@@ -103,7 +105,7 @@ type stream struct {
 // it: nobody else may write to it or close it from now on, since the FireTower
 // writes to its descriptor directly. Set the handlers, then call Run. An empty
 // clientID takes a generated one. It fails when the gateway has stopped or is
-// full, and then closes ws.
+// full, and then closes ws. It sends messages uncompressed, whatever ws has negotiated.
 func (g *Gateway) BuildTower(ws *websocket.Conn, clientID string) (*FireTower, error) {
 	return g.BuildTowerFor(ws, Identity{ClientID: clientID})
 }
@@ -120,14 +122,23 @@ func (g *Gateway) BuildTowerFor(ws *websocket.Conn, who Identity) (*FireTower, e
 		_ = ws.Close()
 		return nil, err
 	}
-	return g.buildTower(ws, who, netip.AddrPort{})
+	return g.buildTower(ws, identified{who: who})
 }
 
-// buildTower makes a FireTower for which room is reserved, counted under client where
-// that is valid, of a connection that keeps its net.Conn.
-func (g *Gateway) buildTower(ws *websocket.Conn, who Identity, client netip.AddrPort) (*FireTower, error) {
+// identified is what is known of a client when its connection is made.
+type identified struct {
+	who Identity
+	// client is the address that it is counted under, where that is valid.
+	client netip.AddrPort
+	// compressed: permessage-deflate was negotiated.
+	compressed bool
+}
+
+// buildTower makes a FireTower for which room is reserved, of a connection that keeps its
+// net.Conn.
+func (g *Gateway) buildTower(ws *websocket.Conn, who identified) (*FireTower, error) {
 	conn := ws.NetConn()
-	t := g.newTower(ws, who, client)
+	t := g.newTower(ws, who)
 	t.stream = &stream{conn: conn, ws: ws}
 	t.fd = int32(rawio.Descriptor(conn))
 	if n := g.opts.Limits.SocketBytes; n > 0 {
@@ -150,8 +161,8 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who Identity, client netip.Addr
 
 // buildPolled is buildTower for a connection that is its descriptor alone, which is the
 // gateway's own and does not block; ws is of the past.
-func (g *Gateway) buildPolled(fd int, ws *websocket.Conn, who Identity, client netip.AddrPort) (*FireTower, error) {
-	t := g.newTower(ws, who, client)
+func (g *Gateway) buildPolled(fd int, ws *websocket.Conn, who identified) (*FireTower, error) {
+	t := g.newTower(ws, who)
 	t.fd = int32(fd)
 	if err := g.takeIn(t); err != nil {
 		_, _ = rawio.Send(fd, closeFrame(protocol.CloseServiceRestart, "stopping"))
@@ -161,10 +172,10 @@ func (g *Gateway) buildPolled(fd int, ws *websocket.Conn, who Identity, client n
 	return t, nil
 }
 
-func (g *Gateway) newTower(ws *websocket.Conn, who Identity, client netip.AddrPort) *FireTower {
+func (g *Gateway) newTower(ws *websocket.Conn, who identified) *FireTower {
 	t := &FireTower{
-		gateway: g, id: g.connIDs.Add(1), clientID: who.ClientID, userID: who.UserID,
-		remote: client, counted: client.IsValid(),
+		gateway: g, id: g.connIDs.Add(1), clientID: who.who.ClientID, userID: who.who.UserID,
+		remote: who.client, counted: who.client.IsValid(), compressed: who.compressed,
 	}
 	if !t.counted {
 		t.remote = addrPortOf(ws.RemoteAddr())
@@ -183,6 +194,9 @@ func (g *Gateway) takeIn(t *FireTower) error {
 		return err
 	}
 	g.metrics.connected.Add(1)
+	if t.compressed {
+		g.metrics.connectedCompressed.Add(1)
+	}
 	return nil
 }
 
@@ -264,7 +278,7 @@ func (t *FireTower) Close(code int, reason string) {
 // where it is UTF-8, binary otherwise. It never waits for the client.
 func (t *FireTower) ToSelf(data []byte) error {
 	p := push{data: data}
-	return t.send(p.frame(v0))
+	return t.send(p.frame(variantOf(v0, false), nil))
 }
 
 // shut begins the closing handshake and reports whether it was the first to.

@@ -36,15 +36,18 @@ func (p *readBuffers) put(b *readBuffer) {
 	}
 }
 
-// readFrom fills the buffer with all of r.
-func (b *readBuffer) readFrom(r io.Reader) error {
-	b.bytes = b.bytes[:0]
+// appendFrom appends all of r. It fails with websocket.ErrReadLimit when the buffer
+// would then hold more than limit bytes; it never grows far above that.
+func (b *readBuffer) appendFrom(r io.Reader, limit int) error {
 	for {
 		if len(b.bytes) == cap(b.bytes) {
 			b.bytes = append(b.bytes, 0)[:len(b.bytes)]
 		}
 		n, err := r.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
+		if len(b.bytes) > limit {
+			return websocket.ErrReadLimit
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -65,7 +68,7 @@ func (t *FireTower) readLoop() error {
 		if err := t.stream.conn.SetReadDeadline(time.Now().Add(t.gateway.opts.FrameTimeout)); err != nil {
 			return err
 		}
-		if err := t.readMessage(kind, r); err != nil {
+		if err := t.readMessage(kind, r, false); err != nil {
 			return err
 		}
 		if err := t.stream.conn.SetReadDeadline(time.Time{}); err != nil {
@@ -74,11 +77,26 @@ func (t *FireTower) readLoop() error {
 	}
 }
 
-func (t *FireTower) readMessage(kind int, r io.Reader) error {
-	buf := t.gateway.readBuffers.get()
-	defer t.gateway.readBuffers.put(buf)
-	if err := buf.readFrom(r); err != nil {
+// readMessage reads one message and serves it. deflated: what r gives is compressed.
+func (t *FireTower) readMessage(kind int, r io.Reader, deflated bool) error {
+	g := t.gateway
+	buf := g.readBuffers.get()
+	defer func() { g.readBuffers.put(buf) }()
+	// The library's limit holds for what comes over the wire, ours for what it is.
+	if err := buf.appendFrom(r, g.opts.Limits.MaxFrameBytes); err != nil {
+		if t.compressed && errors.Is(err, io.ErrUnexpectedEOF) { // the library's inflater; the connection's end is another error
+			err = errDeflate
+		}
 		return err
+	}
+	if deflated {
+		plain := g.readBuffers.get()
+		err := g.inflaters.inflate(plain, buf, g.opts.Limits.MaxFrameBytes)
+		g.readBuffers.put(buf)
+		buf = plain
+		if err != nil {
+			return err
+		}
 	}
 	t.touch()
 	if !t.open() {

@@ -56,6 +56,9 @@ func (t *FireTower) serveReady(r *reader) error {
 		if err != nil {
 			return err
 		}
+		if h.rsv1 && t.compressed && h.op != opText && h.op != opBinary {
+			return errReservedBit
+		}
 		if h.pingPong {
 			if err := t.servePingPong(r.br, h); err != nil {
 				return err
@@ -64,9 +67,18 @@ func (t *FireTower) serveReady(r *reader) error {
 		}
 		// A message that is not all there yet gets a while to come; the goroutine waits for it.
 		r.waitUntil(time.Now().Add(t.gateway.opts.FrameTimeout))
+		deflated := h.rsv1 && t.compressed
+		if deflated {
+			// The library gets the message as an ordinary one and leaves inflating to us.
+			first, err := r.br.Peek(1)
+			if err != nil {
+				return err
+			}
+			first[0] &^= rsv1
+		}
 		kind, body, err := r.ws.NextReader()
 		if err == nil {
-			err = t.readMessage(kind, body)
+			err = t.readMessage(kind, body, deflated)
 		}
 		if err != nil {
 			return err
@@ -79,6 +91,7 @@ type frameHeader struct {
 	size     int  // of the whole frame, where it fits the buffer
 	start    int  // where the payload begins
 	whole    bool // the frame fits the buffer, so that it can be waited for there
+	rsv1     bool // of a compressed message, in its first frame
 	pingPong bool // a correct ping or pong
 	op       byte
 }
@@ -91,7 +104,7 @@ func peekHeader(br *bufio.Reader) (frameHeader, error) {
 		return frameHeader{}, err
 	}
 	const fin, rsv, masked = 0x80, 0x70, 0x80
-	h := frameHeader{op: b[0] & 0xf, start: 2}
+	h := frameHeader{rsv1: b[0]&rsv1 != 0, op: b[0] & 0xf, start: 2}
 	first, second := b[0], b[1]
 	if second&masked != 0 {
 		h.start += 4

@@ -17,7 +17,7 @@
 //	50      16    intended      i64 ns of CLOCK_MONOTONIC, when the plan wanted it sent
 //	66      16    actual        i64 ns of CLOCK_MONOTONIC, when it was sent
 //	82       8    checksum      u32 CRC-32C of all other bytes of the message, quotes and padding included
-//	90       n    padding       dots
+//	90       n    padding       dots, or what [Padding] says
 //	90+n     1    "
 //
 // Numbers are lower-case hexadecimal of fixed width, most significant digit first.
@@ -46,8 +46,6 @@ const (
 	offActual    = 66
 	offChecksum  = 82
 	offPadding   = 90
-
-	padding = '.'
 )
 
 var (
@@ -80,9 +78,12 @@ type Stamp struct {
 // castagnoli makes Update use the processor's instruction. It is read-only.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Append appends the message of the given size, in bytes, to dst; sizes below [MinSize] are taken as MinSize. It
-// allocates nothing when dst has room.
-func Append(dst []byte, s Stamp, size int) []byte {
+// Append appends the message of the given size, in bytes, to dst, padded with dots; sizes below [MinSize] are taken as
+// MinSize. It allocates nothing when dst has room.
+func Append(dst []byte, s Stamp, size int) []byte { return AppendPadded(dst, s, size, Dots) }
+
+// AppendPadded is Append with another padding.
+func AppendPadded(dst []byte, s Stamp, size int, padding Padding) []byte {
 	size = max(size, MinSize)
 	start := len(dst)
 	dst = append(dst, Magic...)
@@ -94,9 +95,7 @@ func Append(dst []byte, s Stamp, size int) []byte {
 	dst = appendHex(dst, uint64(s.Intended), 16)
 	dst = appendHex(dst, uint64(s.Actual), 16)
 	dst = appendHex(dst, 0, 8)
-	for len(dst)-start < size-1 {
-		dst = append(dst, padding)
-	}
+	dst = padding.append(dst, size-1-(len(dst)-start), &s)
 	dst = append(dst, '"')
 	message := dst[start:]
 	appendHex(message[:offChecksum], uint64(checksum(message)), 8)

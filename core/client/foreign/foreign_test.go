@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,16 +40,20 @@ func required(t *testing.T, key string) string {
 type service struct {
 	Listen string `json:"listen"`
 	GRPC   string `json:"grpc"`
+	HTTP   string `json:"http"`
 }
 
 func (s *service) gateway() string { return "ws://" + s.Listen + "/ws" }
 
-// serve starts one whose gateway lets pages of one origin in, and stops it with the test.
-func serve(t *testing.T, origin string) *service {
+// compression lets clients negotiate it, which all of these offer, for all but the shortest messages.
+const compression = "\n[compression]\nenabled = true\nthreshold = \"60B\"\n"
+
+// serve starts one whose gateway lets pages of one origin in, with further configuration, and stops it with the test.
+func serve(t *testing.T, origin, further string) *service {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "fireTower.toml")
 	// Short heartbeats, so that checks of them are short.
-	text := fmt.Sprintf("heartbeat = \"500ms\"\n\n[gateway]\norigins = [%q]\n", origin)
+	text := fmt.Sprintf("heartbeat = \"500ms\"\n\n[gateway]\norigins = [%q]\n", origin) + further
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -206,21 +211,56 @@ func (d *driver) run(want int, name string, args ...string) {
 
 func TestNodeWS(t *testing.T) {
 	d := newDriver(t)
-	s := serve(t, d.URL)
+	s := serve(t, d.URL, "")
 	d.use(s)
 	d.run(33, "node", "node.mjs", d.URL, s.gateway(), d.URL)
 }
 
+func TestNodeWSWithCompression(t *testing.T) {
+	d := newDriver(t)
+	s := serve(t, d.URL, compression)
+	d.use(s)
+	d.run(33, "node", "node.mjs", d.URL, s.gateway(), d.URL)
+	s.compressed(t)
+}
+
 func TestChromium(t *testing.T) {
 	d := newDriver(t)
-	s := serve(t, d.URL)
+	s := serve(t, d.URL, "")
 	d.use(s)
 	d.browse(t, 25, url.Values{"gateway": {s.gateway()}})
 }
 
+func TestChromiumWithCompression(t *testing.T) {
+	d := newDriver(t)
+	s := serve(t, d.URL, compression)
+	d.use(s)
+	d.browse(t, 25, url.Values{"gateway": {s.gateway()}})
+	s.compressed(t)
+}
+
+// compressed fails the test when nothing was: a client that negotiates nothing passes all checks.
+func (s *service) compressed(t *testing.T) {
+	t.Helper()
+	r, err := http.Get("http://" + s.HTTP + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, metric := range []string{"connections_compressed_total", "compressed_messages_total"} {
+		if !regexp.MustCompile(`(?m)^firetower_gateway_` + metric + ` [1-9]`).Match(text) {
+			t.Errorf("%s is 0", metric)
+		}
+	}
+}
+
 func TestChromiumOfAnotherOriginIsRefused(t *testing.T) {
 	d := newDriver(t)
-	s := serve(t, "https://allowed.example")
+	s := serve(t, "https://allowed.example", "")
 	d.use(s)
 	d.browse(t, 1, url.Values{"gateway": {s.gateway()}, "refused": {""}})
 }

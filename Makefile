@@ -93,7 +93,7 @@ test-clients: build need-node need-chromium
 bench = $(GO) build -trimpath -o $(BIN)/bench ./cmd/bench && $(BIN)/bench -tmp $(TMP) -benchstat $(BIN)/benchstat \
 	$(if $(COUNT),-count '$(COUNT)') $(if $(BENCHTIME),-benchtime '$(BENCHTIME)')
 
-## bench: run the benchmarks of core six times and compare with the committed baseline: fails on one
+## bench: run the benchmarks of core six times and compare with what bench-baseline wrote: fails on one
 ##   allocation more, never on time. BASE_REF=HEAD~1 compares with a revision, in turn with this one,
 ##   which is the way to compare times. BENCH=FanOut COUNT=10 BENCHTIME=1s
 .PHONY: bench

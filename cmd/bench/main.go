@@ -1,5 +1,5 @@
 // Command bench runs the benchmarks of core and compares them with those of a baseline,
-// a committed one or another revision whose runs alternate with these. Times are shown by
+// a file or another revision whose runs alternate with these. Times are shown by
 // benchstat and decide nothing, since machines differ and are shared; one allocation more
 // is a regression. It is a tool of the source tree: run it there, by `make bench`.
 package main

@@ -139,7 +139,7 @@ func (c Config) Validate() error {
 		case err != nil:
 			bad("urls: %w", err)
 		case t.tls && c.Engine == EngineEpoll:
-			bad("engine: %q reads raw sockets and has no TLS, got %q: use %q", EngineEpoll, raw, EngineGoroutine)
+			bad("urls: %q is TLS, and engine %q reads raw sockets: use engine %q", raw, EngineEpoll, EngineGoroutine)
 		}
 	}
 	for _, raw := range c.SourceIPs {

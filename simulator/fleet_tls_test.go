@@ -40,7 +40,7 @@ func TestFleetOverTLS(t *testing.T) {
 func TestTLSIsRefused(t *testing.T) {
 	config := simulator.DefaultConfig()
 	config.Connections, config.URLs, config.Engine = 1, []string{"wss://127.0.0.1:1/"}, simulator.EngineEpoll
-	if err := config.Validate(); err == nil || !strings.Contains(err.Error(), `engine: "epoll" reads raw sockets and has no TLS`) {
+	if err := config.Validate(); err == nil || !strings.Contains(err.Error(), `is TLS, and engine "epoll" reads raw sockets`) {
 		t.Errorf("epoll: %v", err)
 	}
 	config.Engine = simulator.EngineGoroutine

@@ -96,6 +96,8 @@ func tiny(t *testing.T, changes ...func(*scenarios.Scenario)) scenarios.Scenario
 	s := scenarios.Default()
 	s.Name, s.Purpose = "tiny", "a test"
 	s.Connections = 40
+	// What the gateway would have on any machine, so that a sweep has the same cells everywhere.
+	s.Gateway = map[string]any{"bucket": map[string]any{"Num": int64(4), "ConsumerNum": int64(32)}}
 	s.Load.Rate = scenarios.Rate{PerSecond: 50}
 	s.Phases.Calibrate = scenarios.Duration{}
 	s.Phases.Settle = scenarios.Seconds(0.1)

@@ -289,7 +289,7 @@ func TestTuneRefuses(t *testing.T) {
 		{"capacity of a plain load", loadtest.TuneSettings{Objective: "capacity.messages_per_second", Budget: time.Hour}, "needs a scenario that searches for its capacity"},
 		{"an unknown objective", loadtest.TuneSettings{Objective: "delivery.p98", Budget: time.Hour}, `no metric "delivery.p98"`},
 		{"an unknown key", loadtest.TuneSettings{Space: "bucket.Nmu=1", Budget: time.Hour}, `did you mean "bucket.Num"?`},
-		{"a wrong value", loadtest.TuneSettings{Space: "bucket.Num=0,1", Budget: time.Hour}, "bucket.Num"},
+		{"a wrong value", loadtest.TuneSettings{Space: "bucket.Num=2000,1", Budget: time.Hour}, "bucket.Num"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -78,7 +78,7 @@ func TestPlanRefusesUnknownServerKeys(t *testing.T) {
 	for _, s := range []scenarios.Scenario{
 		tiny(t, func(s *scenarios.Scenario) { s.Gateway = map[string]any{"bucket": map[string]any{"Nm": int64(4)}} }),
 		tiny(t, func(s *scenarios.Scenario) { s.Manager = map[string]any{"heartbeet": "5s"} }),
-		tiny(t, func(s *scenarios.Scenario) { s.Gateway = map[string]any{"bucket": map[string]any{"Num": int64(0)}} }),
+		tiny(t, func(s *scenarios.Scenario) { s.Gateway = map[string]any{"bucket": map[string]any{"Num": int64(-1)}} }),
 	} {
 		if _, err := loadtest.NewPlan(s, loadtest.Firetower, loadtest.ReadMachine()); err == nil {
 			t.Errorf("%v %v was accepted", s.Gateway, s.Manager)

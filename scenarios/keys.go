@@ -33,13 +33,13 @@ var scenarioKeys = []key[Scenario]{
 	field("seed", "makes the plan's random choices", func(s *Scenario) any { return &s.Seed }),
 	field("thresholds", `what must hold, as "delivery.p99<250ms"`, func(s *Scenario) any { return &s.Thresholds }),
 
-	field("clients.compression", "clients offer permessage-deflate, which the gateway takes with gateway.compression.enabled", func(s *Scenario) any { return &s.Clients.Compression }),
 
 	field("topics.count", "number of topics", func(s *Scenario) any { return &s.Topics.Count }).within(1, maxTopics),
 	field("topics.per_connection", "topics that each client subscribes to", func(s *Scenario) any { return &s.Topics.PerConnection }).within(1, maxTopicsPerClient),
 
 	oneOf(field("clients.transport", "what connections go over; tls is for Firetower alone, with a certificate made for the run", func(s *Scenario) any { return &s.Clients.Transport }), TransportTCP, TransportTLS),
 	oneOf(field("clients.engine", "how workers hold their clients; epoll has no TLS, auto takes it where it can", func(s *Scenario) any { return &s.Clients.Engine }), EngineAuto, EngineEpoll, EngineGoroutine),
+	field("clients.compression", "clients offer permessage-deflate, which the gateway takes with gateway.compression.enabled", func(s *Scenario) any { return &s.Clients.Compression }),
 
 	field("connect.rate", "connections opened in a second", func(s *Scenario) any { return &s.Connect.Rate }).above(perSecond(0), perSecond(maxRate)),
 	field("connect.handshakes", "most handshakes under way at once", func(s *Scenario) any { return &s.Connect.Handshakes }).within(1, 4096),

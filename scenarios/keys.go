@@ -33,7 +33,6 @@ var scenarioKeys = []key[Scenario]{
 	field("seed", "makes the plan's random choices", func(s *Scenario) any { return &s.Seed }),
 	field("thresholds", `what must hold, as "delivery.p99<250ms"`, func(s *Scenario) any { return &s.Thresholds }),
 
-
 	field("topics.count", "number of topics", func(s *Scenario) any { return &s.Topics.Count }).within(1, maxTopics),
 	field("topics.per_connection", "topics that each client subscribes to", func(s *Scenario) any { return &s.Topics.PerConnection }).within(1, maxTopicsPerClient),
 

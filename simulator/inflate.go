@@ -27,7 +27,7 @@ func (i *inflater) inflate(payload []byte, limit int) (message []byte, fail prot
 	for i.source.Len() > 0 { // streams may end within a message (§7.2.3.4)
 		if i.stream == nil {
 			i.stream = flate.NewReader(&i.source)
-		} else if err := i.stream.(flate.Resetter).Reset(&i.source, nil); err != nil {
+		} else if r, ok := i.stream.(flate.Resetter); !ok || r.Reset(&i.source, nil) != nil {
 			return nil, closeBadData
 		}
 		for {

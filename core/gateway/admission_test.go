@@ -40,13 +40,13 @@ func TestAdmissionRate(t *testing.T) {
 				}
 				total := 0
 				for range 100 { // ten seconds in steps that are no multiple of a token's time
-					time.Sleep(100 * time.Millisecond)
+					<-time.After(100 * time.Millisecond)
 					total += admit()
 				}
 				if total != 10*rate {
 					t.Errorf("%d in ten seconds", total)
 				}
-				time.Sleep(time.Hour) // a rest saves up no more than a second's worth
+				<-time.After(time.Hour) // a rest saves up no more than a second's worth
 				if n := admit(); n != rate {
 					t.Errorf("%d at once after a rest", n)
 				}
@@ -79,7 +79,7 @@ func TestRetryAfterFollowsTheRate(t *testing.T) {
 				t.Fatalf("told %d s", n)
 			}
 		}
-		time.Sleep(2 * time.Minute)
+		<-time.After(2 * time.Minute)
 		if n := a.RetryAfter(gateway.ErrRate, time.Second); n > 2 {
 			t.Errorf("told %d s when nobody had been refused for long", n)
 		}
@@ -97,7 +97,7 @@ func TestRetryAfterOfABusyGateway(t *testing.T) {
 			if _, err := a.Enter(); !errors.Is(err, gateway.ErrBusy) {
 				t.Fatalf("err = %v", err)
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			a.Leave(began)
 		}
 		for i := range 20 {

@@ -241,7 +241,11 @@ func (p *inflaters) inflate(dst, deflated *readBuffer, limit int) error {
 	dst.bytes = dst.bytes[:0]
 	// A sender may end streams within the message (section 7.2.3.4).
 	for i.in.Len() > 0 {
-		if err := i.out.(flate.Resetter).Reset(&i.in, nil); err != nil {
+		resetter, ok := i.out.(flate.Resetter)
+		if !ok {
+			return errDeflate // the library promises one
+		}
+		if err := resetter.Reset(&i.in, nil); err != nil {
 			return fmt.Errorf("%w: %s", errDeflate, err.Error())
 		}
 		switch err := dst.appendFrom(i.out, limit); {

@@ -223,7 +223,7 @@ func parseProxyBinary(b []byte) (remote netip.AddrPort, size int, err error) {
 	default:
 		return bad("the command is not known")
 	}
-	length := 0
+	var length int
 	switch family {
 	case 0x00: // unspecified: the rest is to be ignored
 		return remote, size, nil

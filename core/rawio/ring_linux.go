@@ -178,7 +178,7 @@ func (r *Ring) SendAll(fds []int32, b []byte, results []int32) {
 		}
 		atomic.StoreUint32(r.cqHead, head)
 		if answered < submitted { // never seen: a send that does not wait is done when it is submitted
-			syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 0, uintptr(submitted-answered), ringEnterGetEvents, 0, 0)
+			_, _, _ = syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), 0, uintptr(submitted-answered), ringEnterGetEvents, 0, 0)
 		}
 	}
 	runtime.KeepAlive(b)

@@ -124,8 +124,9 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			"two faults", faulty(scenarios.Fault{Kind: scenarios.FaultDisconnect, Share: 1}, func(s *scenarios.Scenario) {
-				s.Faults[0].Recover = scenarios.Seconds(1.5)
-				s.Faults = append(s.Faults, scenarios.Fault{Kind: scenarios.FaultGatewayPause, At: scenarios.Seconds(4), Hold: scenarios.Seconds(0.5), Recover: scenarios.Seconds(30)})
+				// All have to be seen back within the window of the first, on a machine that is busy too.
+				s.Phases.Measure, s.Faults[0].Recover = scenarios.Seconds(8), scenarios.Seconds(4)
+				s.Faults = append(s.Faults, scenarios.Fault{Kind: scenarios.FaultGatewayPause, At: scenarios.Seconds(6), Hold: scenarios.Seconds(0.5), Recover: scenarios.Seconds(30)})
 			}),
 			func(t *testing.T, r *reports.Result, f reports.Fault) {
 				if f.Victim != "40 clients" || f.Recovered == nil || f.Reconnected == nil || len(r.Faults) != 2 || r.Faults[1].Victim != "gateway-0" {

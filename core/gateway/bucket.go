@@ -99,9 +99,14 @@ func newLane(m *TowerManager) *lane {
 	return l
 }
 
-// push queues consecutive messages of a topic for its subscribers in the lane's Bucket.
-func (l *lane) push(list *subscriberList, pushes []*push) {
+// push queues consecutive messages of a topic for its subscribers in the lane's Bucket. It
+// reports false when the consumer takes nothing more.
+func (l *lane) push(list *subscriberList, pushes []*push) bool {
 	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return false
+	}
 	wake := l.head == len(l.items) && !l.held
 	for _, p := range pushes {
 		l.items = append(l.items, item{push: p, list: list})
@@ -111,6 +116,7 @@ func (l *lane) push(list *subscriberList, pushes []*push) {
 	if wake {
 		l.filled.Signal()
 	}
+	return true
 }
 
 // borrow gives the lane to a dispatcher that would write by itself: only when nothing

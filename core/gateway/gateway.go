@@ -102,6 +102,19 @@ func New(o Options) (*Gateway, error) {
 	g.compressor = newCompressor(o.Compression, g.metrics, &g.clock)
 	g.towers = newTowerManager(g)
 	g.registrar = newRegistrar(g, g.towers.index)
+	poller, err := newPoller()
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	made := false
+	defer func() { // what is open when it fails after all
+		if !made && poller != nil {
+			poller.close()
+		}
+		if !made && g.grpc != nil {
+			_ = g.grpc.Close()
+		}
+	}()
 	if o.ManagerLink != "" {
 		conn, err := grpc.NewClient(o.ManagerGRPC,
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -119,16 +132,11 @@ func New(o Options) (*Gateway, error) {
 	if err := g.registry.Register(newCollector(g)); err != nil {
 		return nil, fmt.Errorf("gateway: metrics: %w", err)
 	}
-	poller, err := newPoller()
-	switch {
-	case err == nil:
-		g.poller = poller
-	case !errors.Is(err, errors.ErrUnsupported):
-		return nil, fmt.Errorf("gateway: %w", err)
-	}
+	g.poller = poller
 	g.upgrader = g.newUpgrader()
 	g.readers.gateway = g
 	g.readers.upgrader = &websocket.Upgrader{WriteBufferPool: new(sync.Pool), CheckOrigin: func(*http.Request) bool { return true }}
+	made = true
 	return g, nil
 }
 

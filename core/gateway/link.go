@@ -244,6 +244,7 @@ func (l *link) readLoop(ctx context.Context, conn net.Conn, r *protocol.Reader, 
 			l.received++
 			g.metrics.received.Add(1)
 			if !g.towers.dispatch(&push{topic: p.Topic, data: p.Body, arrived: g.clock.now()}, r.Buffered() < inlineBehind) {
+				g.metrics.drop(DropShutdown, 1)
 				return context.Cause(ctx)
 			}
 		case protocol.HeartbeatKey:

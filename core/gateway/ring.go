@@ -78,6 +78,7 @@ func (w *batchWriter) deliverMany(ring *rawio.Ring, b batch, towers []*FireTower
 	var (
 		fds     [rawio.RingSize]int32
 		results [rawio.RingSize]int32
+		ends    [rawio.RingSize]end
 		held    [rawio.RingSize]*FireTower
 		others  [rawio.RingSize]*FireTower
 	)
@@ -102,7 +103,14 @@ func (w *batchWriter) deliverMany(ring *rawio.Ring, b batch, towers []*FireTower
 		if taken < 0 {
 			taken, errno = 0, syscall.Errno(-taken)
 		}
-		o.add(t.settle(b, taken, errno))
+		d, e := t.settleLocked(b, taken, errno)
+		t.mu.Unlock()
+		o.add(d)
+		ends[i] = e
+	}
+	// What is to be done for one of them waits until all are free.
+	for i, t := range held[:n] {
+		t.carryOut(ends[i])
 	}
 	for _, t := range others[:m] {
 		o.add(t.deliver(b))

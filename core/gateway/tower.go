@@ -50,8 +50,9 @@ type FireTower struct {
 	overdue bool
 	// farewell: the backlog is cut down to what must precede the close frame.
 	farewell bool
-	// ended: its offline handler has returned.
-	ended   bool
+	// finishing: somebody sees to its end; ended: its offline handler has returned.
+	finishing bool
+	ended     bool
 	backlog *backlog
 	ending  *ending // nil while nobody ends the connection
 	reader  *reader // what reads its frames, while some come
@@ -381,6 +382,11 @@ func (t *FireTower) closeConn() {
 // finish is the end of the connection, run by its reader.
 func (t *FireTower) finish(err error) {
 	t.mu.Lock()
+	if t.finishing { // one that never ran is finished by who closes it, and then by nobody else
+		t.mu.Unlock()
+		return
+	}
+	t.finishing = true
 	why := t.endLocked(disconnectReasonOf(err)).why
 	broken := t.state == stateOpen && (why == DisconnectProtocol || why == DisconnectTooBig)
 	t.mu.Unlock()

@@ -23,11 +23,14 @@ const (
 // deliver writes a batch to the connection without waiting.
 func (t *FireTower) deliver(b batch) delivered {
 	t.mu.Lock()
-	if !t.directLocked() {
-		return t.settle(b, 0, syscall.EAGAIN)
+	n, errno := 0, syscall.EAGAIN
+	if t.directLocked() {
+		n, errno = rawio.Send(int(t.fd), b.joined)
 	}
-	n, errno := rawio.Send(int(t.fd), b.joined)
-	return t.settle(b, n, errno)
+	d, end := t.settleLocked(b, n, errno)
+	t.mu.Unlock()
+	t.carryOut(end)
+	return d
 }
 
 // directLocked tells whether a batch may be written to the descriptor now.
@@ -35,32 +38,38 @@ func (t *FireTower) directLocked() bool {
 	return t.state == stateOpen && t.backlog == nil && t.fd >= 0
 }
 
-// settle accounts for a batch of which the socket took n bytes, or failed, and unlocks
-// t.mu, which is held.
-func (t *FireTower) settle(b batch, n int, errno syscall.Errno) delivered {
+// end is what a write has come to for its connection, to be carried out without its lock.
+type end struct {
+	errno syscall.Errno // not 0: writing has failed
+	slow  bool          // it is too slow
+}
+
+// settleLocked accounts for a batch of which the socket took n bytes, or failed.
+func (t *FireTower) settleLocked(b batch, n int, errno syscall.Errno) (delivered, end) {
 	switch {
 	case t.state != stateOpen:
-		t.mu.Unlock()
-		return deliveredNowhere
+		return deliveredNowhere, end{}
 	case n == len(b.joined):
-		t.mu.Unlock()
-		return deliveredWhole
+		return deliveredWhole, end{}
 	case errno != 0 && errno != syscall.EAGAIN:
-		t.mu.Unlock()
-		t.fail(errno)
-		return deliveredNowhere
+		return deliveredNowhere, end{errno: errno}
 	}
 	if n > 0 {
 		t.gateway.metrics.deliveredBytes.Add(int64(n))
 		t.gateway.metrics.writes.Add(1)
 	}
 	t.enqueueRestLocked(b, n)
-	slow := t.overdueLocked()
-	t.mu.Unlock()
-	if slow {
+	return deliveredLater, end{slow: t.overdueLocked()}
+}
+
+// carryOut ends a connection that a write has found wanting.
+func (t *FireTower) carryOut(e end) {
+	switch {
+	case e.errno != 0:
+		t.fail(e.errno)
+	case e.slow:
 		t.dropSlow()
 	}
-	return deliveredLater
 }
 
 // enqueueRestLocked makes what follows the first n bytes of a batch wait. Whole

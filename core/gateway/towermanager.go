@@ -172,7 +172,7 @@ func (m *TowerManager) dispatch(p *push, inline bool) bool {
 	t.order.Lock()
 	defer t.order.Unlock()
 	if t.windowed {
-		return m.collect(t, p)
+		return m.collect(t, p, inline)
 	}
 	return m.dispatchOrdered(t, []*push{p}, inline)
 }
@@ -204,7 +204,8 @@ func (m *TowerManager) dispatchOrdered(t *topic, pushes []*push, inline bool) bo
 	for _, p := range pushes {
 		p.queued = now
 	}
-	inline = inline && subscribers <= m.gateway.opts.Bucket.InlineSubscribers
+	// What is large may want compressing, which is for the consumers.
+	inline = inline && subscribers <= m.gateway.opts.Bucket.InlineSubscribers && size <= inlineBytes
 	for _, i := range t.targets {
 		l, list := m.buckets[i].lanes[t.lane], t.lists[i].Load()
 		if inline && l.borrow() {
@@ -212,10 +213,16 @@ func (m *TowerManager) dispatchOrdered(t *topic, pushes []*push, inline bool) bo
 			l.giveBack()
 			continue
 		}
-		l.push(list, pushes)
+		if !l.push(list, pushes) {
+			m.central.release(len(pushes), size)
+			m.metrics.drop(DropShutdown, len(pushes))
+		}
 	}
 	return true
 }
+
+// inlineBytes bounds what a dispatcher writes by itself.
+const inlineBytes = 4 << 10
 
 // all returns every connection.
 func (m *TowerManager) all() []*FireTower {

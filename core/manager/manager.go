@@ -51,7 +51,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
-	"firetower/core/rawio"
 )
 
 // Manager is one hub. Create it with New, and run it once.
@@ -166,7 +165,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	web := m.httpServer()
 	start(&acceptors, "link_server", func(ctx context.Context) error { return m.bucket.serve(ctx, listeners.link) })
 	start(&others, "grpc_server", func(context.Context) error {
-		if err := rpc.Serve(rawio.Listener{Listener: listeners.grpc}); !errors.Is(err, grpc.ErrServerStopped) { // stopped before it served
+		if err := rpc.Serve(rpcListener{listeners.grpc}); !errors.Is(err, grpc.ErrServerStopped) { // stopped before it served
 			return err
 		}
 		return nil

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 
+	"firetower/core/rawio"
 	"firetower/core/topicpb"
 )
 
@@ -190,4 +192,20 @@ func (g *gate) wait(ctx context.Context) {
 	case <-g.empty:
 	case <-ctx.Done():
 	}
+}
+
+// rpcListener is a listener whose connections have direct calls. gRPC sets a limit for what is
+// not acknowledged on connections of the net package alone, so it is set here.
+type rpcListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l rpcListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if tcp, ok := conn.(tcpConn); ok {
+		setUserTimeout(tcp, int(grpcProbeAnswer.Milliseconds()))
+	}
+	return rawio.Wrap(conn), nil
 }

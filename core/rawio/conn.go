@@ -54,19 +54,22 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) Write(b []byte) (int, error) {
 	written := 0
 	var errno syscall.Errno
-	for written < len(b) {
-		err := c.raw.Write(func(fd uintptr) bool {
+	// One call of raw.Write, which others wait for: what they write is not mixed in.
+	err := c.raw.Write(func(fd uintptr) bool {
+		for written < len(b) {
 			var n int
-			n, errno = Send(int(fd), b[written:])
+			if n, errno = Send(int(fd), b[written:]); errno != 0 {
+				return errno != syscall.EAGAIN
+			}
 			written += n
-			return errno != syscall.EAGAIN
-		})
-		if err != nil {
-			return written, err
 		}
-		if errno != 0 {
-			return written, c.failed("write", "send", errno)
-		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return written, err
+	case written < len(b):
+		return written, c.failed("write", "send", errno)
 	}
 	return written, nil
 }
@@ -76,27 +79,30 @@ func (c *Conn) Write(b []byte) (int, error) {
 func (c *Conn) WriteBuffers(bufs *net.Buffers) (int64, error) {
 	var written int64
 	var errno syscall.Errno
-	for {
-		for len(*bufs) > 0 && len((*bufs)[0]) == 0 {
-			*bufs = (*bufs)[1:]
-		}
-		if len(*bufs) == 0 {
-			return written, nil
-		}
-		err := c.raw.Write(func(fd uintptr) bool {
+	err := c.raw.Write(func(fd uintptr) bool {
+		for {
+			for len(*bufs) > 0 && len((*bufs)[0]) == 0 {
+				*bufs = (*bufs)[1:]
+			}
+			if len(*bufs) == 0 {
+				errno = 0
+				return true
+			}
 			var n int
-			n, errno = Sendv(int(fd), (*bufs)[:some(*bufs)])
+			if n, errno = Sendv(int(fd), (*bufs)[:some(*bufs)]); errno != 0 {
+				return errno != syscall.EAGAIN
+			}
 			written += int64(n)
 			consume(bufs, n)
-			return errno != syscall.EAGAIN
-		})
-		if err != nil {
-			return written, err
 		}
-		if errno != 0 {
-			return written, c.failed("write", "sendmsg", errno)
-		}
+	})
+	switch {
+	case err != nil:
+		return written, err
+	case errno != 0:
+		return written, c.failed("write", "sendmsg", errno)
 	}
+	return written, nil
 }
 
 // some is how many buffers one call takes: none that is empty.

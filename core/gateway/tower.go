@@ -53,10 +53,10 @@ type FireTower struct {
 	// finishing: somebody sees to its end; ended: its offline handler has returned.
 	finishing bool
 	ended     bool
-	backlog *backlog
-	ending  *ending // nil while nobody ends the connection
-	reader  *reader // what reads its frames, while some come
-	gone    chan struct{}
+	backlog   *backlog
+	ending    *ending // nil while nobody ends the connection
+	reader    *reader // what reads its frames, while some come
+	gone      chan struct{}
 
 	gateway *Gateway
 	bucket  *Bucket

@@ -50,7 +50,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
-
 )
 
 // Manager is one hub. Create it with New, and run it once.

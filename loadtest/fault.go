@@ -21,11 +21,11 @@ type faultRecord struct {
 	killed, held, ready int64
 	from, until         int64 // the window in which losses are this fault's
 	over                int64 // when messages were no longer stamped as this fault's
-	// duplicated is what the fleets had counted when it happened, and whole when all
-	// clients were connected again, as the workers' ticks tell.
-	duplicated int64
-	whole      int64
-	err        error
+	// duplicated and reconnected are what the fleets had counted when it happened, and whole
+	// when all clients were connected again, as the workers' ticks tell.
+	duplicated, reconnected int64
+	whole                   int64
+	err                     error
 }
 
 // inFlight is how long before a fault a message may have been sent and still be
@@ -67,7 +67,8 @@ func (in *injector) run(ctx, hard context.Context, start int64, faults []scenari
 
 // one carries out one fault and undoes it.
 func (in *injector) one(ctx, hard context.Context, f scenarios.Fault, index int) faultRecord {
-	r := faultRecord{plan: f, duplicated: in.fleet.counters().Duplicated}
+	before := in.fleet.counters()
+	r := faultRecord{plan: f, duplicated: before.Duplicated, reconnected: before.Reconnected}
 	in.stage(simulator.PhaseHold, index)
 	r.killed = in.clock.Now()
 	r.from = r.killed - int64(inFlight)
@@ -135,11 +136,12 @@ func (in *injector) watch(ctx context.Context, r *faultRecord) {
 	away := false
 	for {
 		now := in.clock.Now()
-		gone := in.fleet.counters().Disconnected
+		c := in.fleet.counters()
 		switch {
-		case gone > 0:
+		case c.Disconnected > 0:
 			away, r.whole = true, 0
-		case away && r.whole == 0:
+		case (away || c.Reconnected > r.reconnected) && r.whole == 0:
+			// They may all have gone and come back from one tick to the next.
 			r.whole = now
 		}
 		if now >= r.until || !in.sleepUntil(ctx, min(r.until, now+int64(watchEvery))) {

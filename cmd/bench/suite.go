@@ -21,7 +21,8 @@ func choices() map[string]string {
 		"BenchmarkRelevanceSubscribe": "topics=1_?000$",
 		"BenchmarkRelevanceDrop":      "topics=1_?000/",
 		"BenchmarkRelevanceTop100":    "topics=1_?000$",
-		"BenchmarkPublish":            "via=.*/links=[14]/bytes=128",
+		"BenchmarkPublish":            "via=.*/gateways=[14]$",
+		"BenchmarkPublishPaced":       "via=stream/gateways=1/rate=2000$",
 		"BenchmarkFanOut":             "messages=.*/subs=100?$",
 		"BenchmarkFanOutAlone":        "messages=.*/subs=(1|100)$",
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -79,6 +80,10 @@ type lane struct {
 	take    int
 	depth   atomic.Int64 // items queued, for the metrics
 	writer  batchWriter  // the holder's
+	// lent are lanes that a dispatcher has borrowed together, this one first, and lists
+	// their subscribers; the holder's.
+	lent  []*lane
+	lists []*subscriberList
 
 	mu     sync.Mutex // guards the following
 	filled sync.Cond
@@ -142,14 +147,26 @@ func (l *lane) giveBack() {
 	}
 }
 
-// write lets a dispatcher that has borrowed the lane write messages of a topic, of so many
-// bytes in all. The dispatcher has counted them against CentralChanCount.
-func (l *lane) write(list *subscriberList, pushes []*push, size int) {
+// lend adds a lane that the dispatcher has borrowed too, or l itself, with its subscribers
+// of the topic, to what writeLent writes. The dispatcher has borrowed l.
+func (l *lane) lend(other *lane, list *subscriberList) {
+	l.lent = append(l.lent, other)
+	l.lists = append(l.lists, list)
+}
+
+// writeLent writes messages of a topic, of so many bytes in all, to the subscribers of all
+// lanes that were lent to l, of which l is the first, and gives the lanes back. The
+// dispatcher has counted the messages against CentralChanCount, once for each lane.
+func (l *lane) writeLent(pushes []*push, size int) {
+	lent := l.lent
 	l.writer.now = l.writer.clock.now()
-	list.pending = append(list.pending, pushes...)
-	l.writer.deliver(list)
-	list.clearPending()
-	l.central.release(len(pushes), size)
+	l.writer.deliver(pushes, l.lists)
+	l.central.release(len(pushes)*len(lent), size*len(lent))
+	clear(l.lists)
+	l.lent, l.lists = lent[:0], l.lists[:0]
+	for _, other := range slices.Backward(lent) { // l itself, whose lists these are, last
+		other.giveBack()
+	}
 }
 
 // next gives the lane back, waits for items and moves at most take of them into batch,
@@ -219,7 +236,7 @@ func (l *lane) run() {
 			it.list.pending = append(it.list.pending, it.push)
 		}
 		for i, list := range lists {
-			l.writer.deliver(list)
+			l.writer.deliver(list.pending, lists[i:i+1])
 			list.clearPending()
 			lists[i] = nil
 		}
@@ -266,6 +283,7 @@ type batchWriter struct {
 	compressor   *compressor
 	buf          []byte
 	frames       [][]byte
+	towers       []*FireTower // of several lists
 	streak       int
 	// now is when the clock was last read: the end of one topic's writes is the
 	// beginning of the next one's.
@@ -274,29 +292,49 @@ type batchWriter struct {
 	begun int64
 }
 
-// deliver writes list.pending to every subscriber of the list.
-func (w *batchWriter) deliver(list *subscriberList) {
+// deliver writes messages to every subscriber of some lists of one topic, whose lanes the
+// caller holds.
+func (w *batchWriter) deliver(pushes []*push, lists []*subscriberList) {
 	w.begun = w.now
 	subscribers := 0
 	for v := range variants { // the plain ones first: they need not wait for compression
-		towers := list.borrow(v)
-		if towers == nil {
+		towers := w.borrow(lists, v)
+		if len(towers) == 0 {
 			continue
 		}
 		subscribers += len(towers)
-		for rest := list.pending; len(rest) > 0; {
+		for rest := pushes; len(rest) > 0; {
 			var b batch
-			b, rest = w.join(list.topic, rest, v)
+			b, rest = w.join(lists[0].topic, rest, v)
 			w.write(b, towers)
 		}
-		list.giveBack(v)
+		w.giveBack(lists, v)
 	}
-	w.stages.written(list.pending, subscribers, w.begun, w.now)
+	w.stages.written(pushes, subscribers, w.begun, w.now)
 	clear(w.frames)
 	w.frames = w.frames[:0]
 	if cap(w.buf) > 2*w.joinBytes {
 		w.buf = nil
 	}
+}
+
+// borrow lends the connections of a group of the lists, until giveBack.
+func (w *batchWriter) borrow(lists []*subscriberList, v variant) []*FireTower {
+	if len(lists) == 1 {
+		return lists[0].borrow(v)
+	}
+	for _, l := range lists {
+		w.towers = append(w.towers, l.borrow(v)...)
+	}
+	return w.towers
+}
+
+func (w *batchWriter) giveBack(lists []*subscriberList, v variant) {
+	for _, l := range lists {
+		l.giveBack(v)
+	}
+	clear(w.towers)
+	w.towers = w.towers[:0]
 }
 
 // join builds the batch of as many pushes as fit joinBytes and joinMessages, at least one.

@@ -203,7 +203,7 @@ func NewFanOutAlone(g *Gateway, connections, messages int) *FanOut {
 func (f *FanOut) Deliver() {
 	f.list.pending = append(f.list.pending[:0], f.t...)
 	f.w.now = f.w.clock.now()
-	f.w.deliver(f.list)
+	f.w.deliver(f.list.pending, []*subscriberList{f.list})
 	f.list.pending = f.list.pending[:0]
 }
 

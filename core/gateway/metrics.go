@@ -166,7 +166,7 @@ func newCollector(g *Gateway) *collector {
 			"Time of a delivery in each stage: central until handed to the buckets, bucket until its consumer began, fanout until the subscriber was written to, backlog until its socket took the rest.",
 			[]string{"stage"}, nil),
 		broadcast: prometheus.NewDesc(space+"broadcast_seconds",
-			"Time from a message's arrival until the last subscriber of a bucket was written to, by message and bucket.", nil, nil),
+			"Time from a message's arrival until the last subscriber of a bucket, or of those written together, was written to; by message and bucket.", nil, nil),
 		edge: newEdgeDescs(space),
 	}
 	add := func(kind prometheus.ValueType, name, help string, read func() float64) {

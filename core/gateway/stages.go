@@ -34,7 +34,8 @@ const (
 type laneStages struct {
 	central, bucket, fanout histogram.Histogram
 	// broadcast is from a message's arrival until the Bucket's last subscriber was
-	// written to; it counts once for each message and Bucket.
+	// written to; it counts once for each message and Bucket, and once for Buckets that
+	// were written together.
 	broadcast histogram.Histogram
 }
 

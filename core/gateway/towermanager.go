@@ -206,19 +206,39 @@ func (m *TowerManager) dispatchOrdered(t *topic, pushes []*push, inline bool) bo
 	}
 	// What is large may want compressing, which is for the consumers.
 	inline = inline && subscribers <= m.gateway.opts.Bucket.InlineSubscribers && size <= inlineBytes
-	for _, i := range t.targets {
-		l, list := m.buckets[i].lanes[t.lane], t.lists[i].Load()
-		if inline && l.borrow() {
-			l.write(list, pushes, size)
-			l.giveBack()
-			continue
-		}
-		if !l.push(list, pushes) {
+	targets := t.targets
+	if inline {
+		targets = m.writeInline(t, pushes, size)
+	}
+	for _, i := range targets {
+		if !m.buckets[i].lanes[t.lane].push(t.lists[i].Load(), pushes) {
 			m.central.release(len(pushes), size)
 			m.metrics.drop(DropShutdown, len(pushes))
 		}
 	}
 	return true
+}
+
+// writeInline writes pushes, of so many bytes in all, to the subscribers in those of the
+// topic's Buckets that are idle, all of them together, and returns the other Buckets.
+func (m *TowerManager) writeInline(t *topic, pushes []*push, size int) []int32 {
+	var first *lane
+	busy := t.targets[:0]
+	for _, i := range t.targets {
+		l := m.buckets[i].lanes[t.lane]
+		if !l.borrow() {
+			busy = append(busy, i)
+			continue
+		}
+		if first == nil {
+			first = l
+		}
+		first.lend(l, t.lists[i].Load())
+	}
+	if first != nil {
+		first.writeLent(pushes, size)
+	}
+	return busy
 }
 
 // inlineBytes bounds what a dispatcher writes by itself.

@@ -1,6 +1,6 @@
 package config
 
-// Runtime is how the process collects garbage. Both services of a process share it.
+// Runtime is how Go's runtime is set in the process. Both services of a process share it.
 type Runtime struct {
 	// GCPercent is by how many per cent the heap may grow between two collections, as
 	// GOGC; 0 collects only when MemoryLimit asks for it.
@@ -8,9 +8,12 @@ type Runtime struct {
 	// MemoryLimit is what the process tries to stay within, in bytes, as GOMEMLIMIT; 0
 	// is no limit.
 	MemoryLimit int
+	// MaxProcs is on how many processors Go code runs at a time, as GOMAXPROCS; 0 leaves
+	// it to the service.
+	MaxProcs int
 }
 
-// runtimeKeys are the keys that both services have for the garbage collector.
+// runtimeKeys are the keys that both services have for Go's runtime.
 func runtimeKeys(r *Runtime) []*key {
 	return []*key{
 		{
@@ -22,6 +25,11 @@ func runtimeKeys(r *Runtime) []*key {
 			path: "runtime.memoryLimit", kind: KindSize, def: "0B", to: &r.MemoryLimit, lo: 0, hi: 1 << 50, shared: true,
 			doc: "The memory that the process tries to stay within by collecting more often, as GOMEMLIMIT, which wins where it is set. " +
 				"Leave a tenth of what the machine or container gives to the kernel's side of the sockets. 0B is no limit.",
+		},
+		{
+			path: "runtime.maxProcs", kind: KindInt, def: "0", to: &r.MaxProcs, lo: 0, hi: 1 << 10, shared: true,
+			doc: "On how many processors Go code runs at a time, as GOMAXPROCS, which wins where it is set. " +
+				"0 is all that the process has; a manager in a process of its own then runs on one for as long as that is enough, which saves waking the others.",
 		},
 	}
 }

@@ -65,7 +65,7 @@ func (p *Plan) resolveServers() error {
 // overridden are the variables of Go's runtime that win over a key which the scenario
 // sets: a service must not get them, or the run would not be what its document says.
 func overridden(settings []config.Setting) []string {
-	variables := map[string]string{"runtime.gcPercent": "GOGC", "runtime.memoryLimit": "GOMEMLIMIT"}
+	variables := map[string]string{"runtime.gcPercent": "GOGC", "runtime.memoryLimit": "GOMEMLIMIT", "runtime.maxProcs": "GOMAXPROCS"}
 	var out []string
 	for _, s := range settings {
 		if v := variables[s.Key]; v != "" && s.Origin.Kind != config.FromDefault && !slices.Contains(out, v) {

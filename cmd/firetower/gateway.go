@@ -45,6 +45,7 @@ func runGateway(ctx context.Context, g *globalState, c *config.Gateway, announce
 	opts.Logger = log
 	opts.Registry = newRegistry()
 	applyRuntime(g, log, c.Runtime)
+	defer applyProcessors(ctx, g, log, c.Runtime, false)()
 	warnNotices(log, c.Notices())
 	gw, err := gateway.New(opts)
 	if err != nil {

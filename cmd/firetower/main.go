@@ -28,6 +28,7 @@ func main() {
 		readFile:         readFile,
 		executable:       os.Executable,
 		setCollector:     setCollector,
+		setProcessors:    setProcessors,
 		signals:          signals,
 		hangups: func() (<-chan os.Signal, func()) {
 			c := make(chan os.Signal, 1) // several at once ask for one thing

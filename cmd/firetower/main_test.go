@@ -92,6 +92,8 @@ type process struct {
 	code           chan int
 	// collector is what the command has set the garbage collector to; zero is nothing.
 	collector atomic.Pointer[collectorSettings]
+	// processors are the calls of setProcessors.
+	processors callLog
 }
 
 // newProcess makes the state of a command; prepare may change it before it runs.
@@ -114,7 +116,8 @@ func newProcess(args ...string) *process {
 			}
 			p.collector.Store(&s)
 		},
-		signals: p.signals,
+		setProcessors: func(n int) { p.processors.add(n) },
+		signals:       p.signals,
 		hangups: func() (<-chan os.Signal, func()) { return p.hangups, func() {} },
 	}
 	return p

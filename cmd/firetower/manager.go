@@ -42,6 +42,7 @@ func runManager(ctx context.Context, g *globalState, c *config.Manager, announce
 	opts.Logger = newLogger(g, c.Log)
 	opts.Registry = newRegistry()
 	applyRuntime(g, opts.Logger, c.Runtime)
+	defer applyProcessors(ctx, g, opts.Logger, c.Runtime, true)()
 	warnNotices(opts.Logger, c.Notices())
 	warnOpen(opts.Logger, c.Link.Token, c.SocketAddress, c.GRPCAddress)
 	m, err := manager.New(opts)

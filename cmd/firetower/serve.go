@@ -54,6 +54,7 @@ func runServe(ctx context.Context, g *globalState, mc *config.Manager, gc *confi
 	mopts.Logger, gopts.Logger = log, log
 	mopts.Registry, gopts.Registry = registry, registry
 	applyRuntime(g, log, mc.Runtime) // the gateway's is the same: the keys are shared
+	defer applyProcessors(ctx, g, log, mc.Runtime, false)()
 	warnNotices(log, append(mc.Notices(), gc.Notices()...))
 	warnOpen(log, mc.Link.Token, mc.SocketAddress, mc.GRPCAddress)
 

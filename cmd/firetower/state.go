@@ -36,6 +36,8 @@ type globalState struct {
 	executable func() (string, error)
 	// setCollector sets the garbage collector of the process; nil leaves a setting alone.
 	setCollector func(percent *int, limit *int64)
+	// setProcessors sets on how many processors Go code runs; 0 is all there are.
+	setProcessors func(n int)
 	// signals delivers SIGINT and SIGTERM: the first asks a command to end, the
 	// second ends it at once.
 	signals <-chan os.Signal

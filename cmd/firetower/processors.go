@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"firetower/config"
+)
+
+// A manager that routes a few thousand messages a second has each of them alone, and Go
+// wakes a second thread for most, to look for work that there is not: on two processors
+// that was a third of its CPU. So it runs on one processor for as long as that is enough,
+// and on all as soon as it is not.
+const (
+	// governEvery is how often the governor looks.
+	governEvery = 100 * time.Millisecond
+	// From busyShare of one processor on a process gets all; it gets one again after it
+	// has needed less than calmShare in calmLooks looks in a row.
+	busyShare = 0.6
+	calmShare = 0.4
+	calmLooks = 20
+)
+
+// governor decides whether one processor is enough. Its zero value says that it is.
+type governor struct {
+	all  bool
+	calm int // looks in a row
+}
+
+// look takes what the process used since the last look, as a share of one processor, and
+// tells whether the process is to have all processors.
+func (g *governor) look(share float64) (all bool) {
+	switch {
+	case share >= busyShare:
+		g.all, g.calm = true, 0
+	case share >= calmShare:
+		g.calm = 0
+	case g.all:
+		if g.calm++; g.calm == calmLooks {
+			g.all, g.calm = false, 0
+		}
+	}
+	return g.all
+}
+
+// setProcessors lets Go code run on n processors at a time; 0 is as many as the process has,
+// also when that changes.
+func setProcessors(n int) {
+	if n == 0 {
+		runtime.SetDefaultGOMAXPROCS()
+		return
+	}
+	runtime.GOMAXPROCS(n)
+}
+
+// applyProcessors sets on how many processors this process runs, until stop is called.
+// GOMAXPROCS wins over the key that means the same. Where neither says, a process that is
+// governed has one while that is enough.
+func applyProcessors(ctx context.Context, g *globalState, log *slog.Logger, c config.Runtime, governed bool) (stop func()) {
+	stop = func() {}
+	v, inEnvironment := environmentValue(g.environ, "GOMAXPROCS")
+	_, measurable := processCPU()
+	switch {
+	case inEnvironment:
+		log.Info("runtime.maxProcs is left to the environment", "GOMAXPROCS", v)
+	case c.MaxProcs > 0:
+		g.setProcessors(c.MaxProcs)
+	case governed && measurable && runtime.NumCPU() > 1:
+		ctx, cancel := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			govern(ctx, g.setProcessors, log)
+		}()
+		stop = func() {
+			cancel()
+			<-ended
+		}
+	}
+	return stop
+}
+
+// govern gives the process one processor or all of them, as it needs, until ctx is over,
+// and then all.
+func govern(ctx context.Context, set func(n int), log *slog.Logger) {
+	set(1)
+	defer set(0)
+	tick := time.NewTicker(governEvery)
+	defer tick.Stop()
+	var gov governor
+	all := false
+	at, used := time.Now(), cpuUsed()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		now, total := time.Now(), cpuUsed()
+		share := float64(total-used) / float64(now.Sub(at))
+		at, used = now, total
+		if gov.look(share) == all {
+			continue
+		}
+		all = gov.all
+		if all {
+			set(0)
+		} else {
+			set(1)
+		}
+		log.Debug("processors", "all", all, "share", share)
+	}
+}
+
+// cpuUsed is processCPU where that has been found to work.
+func cpuUsed() time.Duration {
+	used, _ := processCPU()
+	return used
+}

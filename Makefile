@@ -216,6 +216,7 @@ sweep: build
 
 ## tune: search for the settings that do best under SCENARIO, and write them as a configuration
 ##   OBJECTIVE=server.cpu_us_per_delivery LIMIT='delivery.p99<50ms' BUDGET=20m GRID= RATE= CONNS= SEED= OUT=
+##   ARGS='--resume FOLDER' goes on after a Ctrl-C, ARGS='--dry-run' tells the plan
 .PHONY: tune
 tune: build
 	@$(call need,SCENARIO,tune SCENARIO=NAME; see firetower tune --help)

@@ -219,6 +219,9 @@ func (p *SweepPlan) ForecastAt(s *reports.Sweep, round, index int) Forecast {
 // Answer is what a search says of its runs.
 func (p *TunePlan) Answer(s *reports.Sweep) (*reports.Tune, error) { return p.answer(s) }
 
+// Differences are in what the plan is not the one that a sweep began with.
+func (p *SweepPlan) Differences(s *reports.Sweep) []string { return p.differences(s) }
+
 // WithoutBudget lets a search run as planned, and no more.
 func (p *TunePlan) WithoutBudget() { p.Sweep.budget = 0 }
 

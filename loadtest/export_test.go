@@ -127,36 +127,53 @@ func PublisherFates(ctx context.Context, s scenarios.Scenario, length time.Durat
 	return p.sent.Load(), p.refused.Load(), p.dropped.Load(), p.runs, p.lags[simulator.PhaseMeasure], nil
 }
 
-// FaultAccount works out the aftermath of a fault over messages that are given by their intended
-// times in milliseconds, with how many of subscribers got each; below 0 is refused.
-func FaultAccount(killed, ready, hold, recovery int, subscribers int64, got map[int]int64) (reports.Fault, int64) {
+// FaultTimes are when a fault happens and when its victim is ready again, in milliseconds
+// of the measured phase, and how long its hold and its recovery are.
+type FaultTimes struct{ Killed, Ready, Hold, Recovery int }
+
+// FaultAccount works out the aftermath of faults over messages that are given by their intended
+// times in milliseconds, with how many of subscribers got each; below 0 is refused. Every
+// fault breaks the publishers' stream.
+func FaultAccount(times []FaultTimes, subscribers int64, got map[int]int64) ([]reports.Fault, int64) {
 	at := func(ms int) int64 { return int64(ms+10_000) * int64(time.Millisecond) }
-	f := faultRecord{plan: scenarios.Fault{Kind: scenarios.FaultManagerRestart}, killed: at(killed), ready: at(ready)}
-	f.from, f.until = f.killed-int64(inFlight), at(killed+hold+recovery)
-	var msgs []message
-	var rows []simulator.MessageRow
-	lost := int64(0)
+	a := aftermath{stride: 1, start: at(0)}
+	opened := at(0)
+	for _, t := range times {
+		f := faultRecord{plan: scenarios.Fault{Kind: scenarios.FaultManagerRestart}, killed: at(t.Killed), ready: at(t.Ready)}
+		f.from, f.until = f.killed-int64(inFlight), at(t.Killed+t.Hold+t.Recovery)
+		a.faults, a.others, a.end = append(a.faults, f), append(a.others, bystanders{}), f.until
+		a.lives = append(a.lives, streamLife{opened: opened, firstAck: opened + int64(10*time.Millisecond), broken: at(t.Killed + 5)})
+		opened = at(t.Ready + 10)
+	}
+	a.lives = append(a.lives, streamLife{opened: opened, firstAck: opened + int64(10*time.Millisecond)})
 	seq := uint64(0)
 	for ms, n := range got {
 		m := message{intended: at(ms), phase: simulator.PhaseMeasure}
 		if n < 0 {
 			m.fate = fateRefused
-			msgs = append(msgs, m)
+			a.messages = append(a.messages, m)
 			continue
 		}
 		seq++
 		m.sequence = seq
-		msgs = append(msgs, m)
-		rows = append(rows, simulator.MessageRow{Phase: simulator.PhaseMeasure, Sequence: seq, IntendedNS: at(ms), Subscribers: subscribers, Count: n, MinNS: int64(time.Millisecond), MaxNS: int64(2 * time.Millisecond)})
-		lost += subscribers - n
+		a.messages = append(a.messages, m)
+		a.rows = append(a.rows, simulator.MessageRow{Phase: simulator.PhaseMeasure, Sequence: seq, IntendedNS: at(ms), Subscribers: subscribers, Count: n, MinNS: int64(time.Millisecond), MaxNS: int64(2 * time.Millisecond)})
+		a.lost += subscribers - n
 	}
-	lives := []streamLife{{opened: at(0), firstAck: at(1), broken: at(killed + 5)}, {opened: at(ready + 10), firstAck: at(ready + 20)}}
-	a := aftermath{faults: []faultRecord{f}, lives: lives, messages: msgs, rows: rows, stride: 1, lost: lost, start: at(0), end: f.until}
 	faults, unexplained, err := a.work()
 	if err != nil {
 		panic(err) // there are no intervals here that could not be read
 	}
-	return faults[0], unexplained
+	return faults, unexplained
+}
+
+// InnocentClients is how many clients each fault of a scenario did not happen to, and why
+// nothing can be told of them; empty when it can.
+func InnocentClients(s scenarios.Scenario) (clients []int, notes []string) {
+	for i, f := range s.Faults {
+		clients, notes = append(clients, innocentClients(s, f)), append(notes, innocentNote(s, i))
+	}
+	return clients, notes
 }
 
 // SelfCheck runs the self-check on a result with some evidence.
@@ -260,7 +277,7 @@ var MostTrials = mostTrials
 func LostInnocent(arrived, heldLost, lost int64) (reports.Fault, error) {
 	held := account{lostInnocent: heldLost, innocent: latency.NewRecorder()}
 	held.innocent.RecordN(int64(time.Millisecond), arrived)
-	a := aftermath{faults: []faultRecord{{from: 0, killed: 1, until: 2}}, stride: 1, innocent: lost, held: held, end: 2}
+	a := aftermath{faults: []faultRecord{{from: 0, killed: 1, until: 2}}, stride: 1, innocent: lost, others: []bystanders{{clients: 10, held: held}}, end: 2}
 	faults, _, err := a.work()
 	return faults[0], err
 }

@@ -236,10 +236,10 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 // faultPhases lists what the faults were as phases of the run.
 func (r *run) faultPhases() {
 	for i, f := range r.faults {
-		kind := " " + string(f.plan.Kind)
+		kind, stamps := " "+string(f.plan.Kind), stampsOf(i)
 		r.phases = append(r.phases,
-			phase{name: phaseName(simulator.PhaseHold) + kind, from: f.killed, to: f.held, fault: i},
-			phase{name: phaseName(simulator.PhaseRecover) + kind, from: f.held, to: f.over, fault: i})
+			phase{name: phaseName(stamps.hold) + kind, from: f.killed, to: f.held, fault: i, stamp: stamps.hold},
+			phase{name: phaseName(stamps.recover) + kind, from: f.held, to: f.over, fault: i, stamp: stamps.recover})
 	}
 }
 

@@ -176,7 +176,10 @@ type run struct {
 type phase struct {
 	name     string
 	from, to int64
-	fault    int // which of the scenario's, of its hold and recovery
+	// fault is which of the scenario's, of its hold and recovery, and stamp the number of
+	// their messages; 0 of other phases.
+	fault int
+	stamp simulator.Phase
 }
 
 func newRun(o Options, dir string) (*run, error) {

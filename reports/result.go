@@ -389,13 +389,18 @@ type Fault struct {
 	Steady *float64 `json:"steady_ms" schema:"optional"`
 	// Reconnected is when the last client that had lost its connection was back.
 	Reconnected *float64 `json:"reconnected_ms" schema:"optional"`
-	// Before is the delivery latency of the measured phase until the fault, During that
-	// of messages sent from the fault to the end of its window, and Innocent that of
-	// those same messages at clients of other gateways than the victim: null when the
-	// run had several faults, or a fault no single gateway as its victim.
+	// Before is the delivery latency of the measured phase until the fault, since the
+	// window of the one before, or until that one when there was no time in between; During is that of messages sent from the fault to the end
+	// of its window, and Innocent that of those same messages at clients of other gateways
+	// than the victim: null when there are none, with InnocentNote, or when nothing reached
+	// them.
 	Before   *Distribution `json:"before" schema:"optional"`
 	During   *Distribution `json:"during" schema:"optional"`
 	Innocent *Distribution `json:"innocent" schema:"optional"`
+	// InnocentClients is how many such clients there are, 0 of a fault that has no single
+	// gateway as its victim, and InnocentNote why nothing is told of them all the same.
+	InnocentClients int    `json:"innocent_clients" schema:"optional"`
+	InnocentNote    string `json:"innocent_note,omitempty"`
 	// LostInnocent of Lost are those of such clients.
 	LostInnocent int64 `json:"lost_innocent" schema:"optional"`
 	Duplicated   int64 `json:"duplicated" schema:"optional"`

@@ -38,8 +38,12 @@ func (r *Result) Summary(dir string) string {
 	if text := r.capacityLine(); text != "" {
 		lines = append(lines, text)
 	}
-	for _, f := range r.Faults {
-		lines = append(lines, clip("  fault      "+f.line(), lineWidth))
+	for i, f := range r.Faults {
+		if i == 3 {
+			lines = append(lines, fmt.Sprintf("             and %d more, see the report", len(r.Faults)-i))
+			break
+		}
+		lines = append(lines, clip("  fault      "+f.line(), lineWidth), clip("             "+f.costLine(), lineWidth))
 	}
 	lines = append(lines, r.costLines()...)
 	lines = append(lines, r.clientLines()...)
@@ -327,25 +331,6 @@ func (t Threshold) is() string {
 		return "unknown: " + t.Reason
 	}
 	return withUnit(*t.Value, t.Unit)
-}
-
-// line tells a fault in one line, in the order in which things happen.
-func (f Fault) line() string {
-	at := func(v *float64) string {
-		if v == nil {
-			return "never"
-		}
-		return seconds(*v)
-	}
-	text := f.Kind
-	if f.Victim != "" {
-		text += " of " + f.Victim
-	}
-	text += fmt.Sprintf(" at %s: %s lost, down %s, first delivery %s, all deliver %s", seconds(f.At), plural(f.Lost, "delivery"), at(f.Down), at(f.FirstDelivery), at(f.Recovered))
-	if f.Reconnected != nil {
-		text += ", all back " + at(f.Reconnected)
-	}
-	return text
 }
 
 // clip shortens a line to at most n characters.

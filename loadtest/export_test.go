@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -309,6 +310,33 @@ func Survivors(managers, gateways []int, from, to []string) (counts []map[string
 		counts = append(counts, m)
 	}
 	return counts
+}
+
+// Killed is a server's process that was killed: its place, managers first, which process of
+// the place it was, when it was asked and killed in nanoseconds, and what it told.
+type Killed struct {
+	Place, Start  int
+	Asked, Killed int64
+	Told          string
+}
+
+// Whole joins what killed servers told to what the servers told at both ends of a phase of
+// one second; starts is how often each, all gateways, was started.
+func Whole(starts []int, from, to []string, killed ...Killed) (first, last []map[string]float64, gaps []reports.BudgetGap) {
+	s := &system{}
+	for i, n := range starts {
+		s.gateways = append(s.gateways, &server{name: fmt.Sprintf("gateway-%d", i), starts: n})
+	}
+	for _, k := range killed {
+		s.ended = append(s.ended, ended{
+			place: k.Place, name: fmt.Sprintf("gateway-%d.%d", k.Place, k.Start), start: k.Start, asked: k.Asked, killed: k.Killed, told: scrapesOf([]string{k.Told})[0],
+		})
+	}
+	a, b, gaps := s.whole(scrapesOf(from), scrapesOf(to), 0, int64(time.Second))
+	for i := range a {
+		first, last = append(first, a[i]), append(last, b[i])
+	}
+	return first, last, gaps
 }
 
 // TrialEvidence is what a trial is judged by.

@@ -89,6 +89,7 @@ func (in *injector) run(ctx, hard context.Context, start int64, faults []scenari
 
 // one carries out one fault and undoes it.
 func (in *injector) one(ctx, hard context.Context, f scenarios.Fault, index int) faultRecord {
+	last := in.sys.lastWords(ctx, in.clock, f)
 	before := in.fleet.counters()
 	r := faultRecord{plan: f, duplicated: before.Duplicated, reconnected: before.Reconnected}
 	in.stage(stampsOf(index).hold, index)
@@ -96,6 +97,10 @@ func (in *injector) one(ctx, hard context.Context, f scenarios.Fault, index int)
 	r.from = r.killed - int64(inFlight)
 	r.until = r.killed + int64(f.Hold.Duration+f.Recover.Duration)
 	undo, err := in.do(hard, f, &r, index)
+	if last != nil {
+		last.killed = in.clock.Now()
+		in.sys.ended = append(in.sys.ended, *last)
+	}
 	if in.done != nil {
 		in.done()
 	}

@@ -59,6 +59,7 @@ func TestFaults(t *testing.T) {
 				if f.Innocent == nil || f.LostInnocent != 0 || f.Lost == 0 || r.Reconnects != 20 || r.Reconnect.Count != 20 || r.Disconnected != 0 {
 					t.Errorf("innocent %+v, %d lost, %d came back, %d are away", f.Innocent, f.LostInnocent, r.Reconnects, r.Disconnected)
 				}
+				stagesOfTheKilled(t, r)
 				names := map[string]int{}
 				for _, p := range r.Processes {
 					names[p.Name]++
@@ -182,6 +183,26 @@ func TestFaults(t *testing.T) {
 			}
 			tt.check(t, r, r.Faults[0])
 		})
+	}
+}
+
+// stagesOfTheKilled sees that the deliveries of gateway-1 before it was killed are in the
+// stages, but for those of the time that is told to be missing.
+func stagesOfTheKilled(t *testing.T, r *reports.Result) {
+	t.Helper()
+	if len(r.BudgetGaps) != 1 || r.BudgetGaps[0].Server != "gateway-1" {
+		t.Fatalf("gaps %+v", r.BudgetGaps)
+	}
+	gap := r.BudgetGaps[0]
+	// Of 50 messages a second to 20 clients; one may be under way at either end.
+	missing := int64((gap.To-gap.From)/20+2) * 20
+	for _, s := range r.Budget {
+		if s.Name == "fan-out" && s.Count < r.Received-missing {
+			t.Errorf("%d deliveries in the stages of %d, though %v ms are missing", s.Count, r.Received, gap.To-gap.From)
+		}
+	}
+	if n := int64(r.Server.Metrics["firetower_gateway_deliveries_total"]); n < r.Received-missing {
+		t.Errorf("the servers count %d deliveries of %d", n, r.Received)
 	}
 }
 

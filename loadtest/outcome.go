@@ -163,7 +163,9 @@ func (r *run) fill(res *reports.Result) error {
 	}
 	r.fillCost(res)
 	r.fillCalibration(res)
-	res.Budget = budget(res, r.edgeFrom.servers, r.edgeTo.servers)
+	if res.Budget = budget(res, r.edgeFrom.servers, r.edgeTo.servers); res.Budget != nil {
+		res.BudgetGaps = r.gaps
+	}
 	res.Series = r.servers.series(r.begin)
 	res.SkewP99 = skewP99(rep.Spread)
 	if res.Heatmap, err = r.heatmap(rep.Intervals); err != nil {

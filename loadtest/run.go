@@ -159,17 +159,19 @@ type run struct {
 	churned          int64 // deliveries of churning topics in the measured phase
 	edgeStart        edge  // before the first connection
 	edgeFrom, edgeTo edge  // the measured phase, drain included
-	loads            []workerLoad
-	skew             time.Duration
-	calibration      calibration
-	warmup           steadiness
-	meter            hiccups    // the coordinator's own
-	idle             hiccupLoad // what it told of the measured phase
-	faults           []faultRecord
-	acks             sinkAccount
-	report           *simulator.Report
-	intervals        []reports.Interval
-	failures         error // of the teardown
+	// gaps are what no server's counters of the measured phase have.
+	gaps        []reports.BudgetGap
+	loads       []workerLoad
+	skew        time.Duration
+	calibration calibration
+	warmup      steadiness
+	meter       hiccups    // the coordinator's own
+	idle        hiccupLoad // what it told of the measured phase
+	faults      []faultRecord
+	acks        sinkAccount
+	report      *simulator.Report
+	intervals   []reports.Interval
+	failures    error // of the teardown
 }
 
 // phase is a part of the run, by clock.

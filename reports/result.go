@@ -139,6 +139,9 @@ type Result struct {
 	Leave *Leave `json:"leave,omitempty"`
 	// Budget is where the time of a delivery went, in the order of its way.
 	Budget []Stage `json:"budget,omitempty"`
+	// BudgetGaps are when what a server did is in no stage of Budget, nor in its counters
+	// under Server, by server and time.
+	BudgetGaps []BudgetGap `json:"budget_gaps,omitempty"`
 	// Heatmap is how many deliveries took how long, over time.
 	Heatmap *Heatmap `json:"heatmap,omitempty"`
 	// Series are the servers' own gauges and rates, once a second.
@@ -342,6 +345,15 @@ type Stage struct {
 	Mean   float64  `json:"mean"`
 	P50    *float64 `json:"p50"`
 	P99    *float64 `json:"p99"`
+}
+
+// BudgetGap is a time of which a process of a server has told nothing.
+type BudgetGap struct {
+	Server string `json:"server"`
+	// From and To are milliseconds from the start of the measured phase.
+	From   float64 `json:"from_ms"`
+	To     float64 `json:"to_ms"`
+	Reason string  `json:"reason"`
 }
 
 // Heatmap counts deliveries by time and latency. T are the beginnings of columns in

@@ -389,3 +389,31 @@ func TestFiguresOfTheInnocent(t *testing.T) {
 		})
 	}
 }
+
+// What is in no stage of the budget is told, with whose it is and for how long.
+func TestGapsOfTheBudgetAreTold(t *testing.T) {
+	t.Parallel()
+	r := rich(t, 40)
+	if text := r.Summary(""); strings.Contains(text, "without") {
+		t.Errorf("a gap out of nothing:\n%s", text)
+	}
+	r.BudgetGaps = []reports.BudgetGap{
+		{Server: "gateway-0", From: 13_000, To: 13_004, Reason: "from its last answer until it was killed"},
+		{Server: "gateway-0.2", From: 13_004, To: 15_504, Reason: "it did not answer before it was killed"},
+	}
+	if text := r.Summary(""); !strings.Contains(text, "\n             without 2.50 s of gateway-0.2: it did not answer before it was killed\n") || strings.Contains(text, "of gateway-0:") {
+		t.Errorf("the summary tells no gap, or one of 4 ms:\n%s", text)
+	}
+	page, err := r.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"In no stage: gateway-0 for 4.00 ms, 13.0 s to 13.0 s into the measured phase: from its last answer until it was killed.",
+		"In no stage: gateway-0.2 for 2.50 s, 13.0 s to 15.5 s into the measured phase: it did not answer before it was killed.",
+	} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}

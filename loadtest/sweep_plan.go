@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"firetower/config/suggest"
 	"firetower/reports"
 	"firetower/scenarios"
 )
@@ -147,7 +148,7 @@ func objectives(s scenarios.Scenario, names []string) ([]reports.SweepObjective,
 	}
 	for _, name := range names {
 		if !known[name] {
-			return nil, fmt.Errorf("no metric %q%s", name, scenarios.DidYouMean(name, scenarios.Metrics()))
+			return nil, fmt.Errorf("no metric %q%s", name, suggest.DidYouMean(name, scenarios.Metrics()))
 		}
 		out = append(out, reports.Objective(name))
 	}

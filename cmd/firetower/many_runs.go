@@ -96,14 +96,9 @@ func (o *manyRuns) begun(args []string, kind reports.Kind) (*reports.Sweep, erro
 	return doc, nil
 }
 
-// document is what such a command comes to.
-type document interface {
-	Summary(dir string) string
-}
-
 // carryOut shows the plan, makes the runs and prints what they came to. do is given the
 // options but for the plan, and returns the document, its folder and its exit code.
-func (o *manyRuns) carryOut(plan fmt.Stringer, overrides []reports.Override, do func(loadtest.SweepOptions) (document, string, int, error)) error {
+func (o *manyRuns) carryOut(plan fmt.Stringer, overrides []reports.Override, do func(loadtest.SweepOptions) (reports.Document, string, int, error)) error {
 	if o.dryRun {
 		_, err := fmt.Fprint(o.g.stdout, plan)
 		return err

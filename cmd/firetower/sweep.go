@@ -70,7 +70,7 @@ func (o *sweepSettings) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	return o.carryOut(plan, overrides, func(so loadtest.SweepOptions) (document, string, int, error) {
+	return o.carryOut(plan, overrides, func(so loadtest.SweepOptions) (reports.Document, string, int, error) {
 		so.Plan = plan
 		s, dir, err := loadtest.RunSweep(cmd.Context(), so)
 		if err != nil {

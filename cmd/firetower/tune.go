@@ -72,7 +72,7 @@ func (o *tuneSettings) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	return o.carryOut(plan, overrides, func(so loadtest.SweepOptions) (document, string, int, error) {
+	return o.carryOut(plan, overrides, func(so loadtest.SweepOptions) (reports.Document, string, int, error) {
 		t, dir, err := loadtest.RunTune(cmd.Context(), plan, so)
 		if err != nil {
 			return nil, dir, 0, err

@@ -101,6 +101,7 @@ bench: need-go tool-benchstat
 	@$(bench) -bench '$(BENCH)' $(if $(BASE_REF),-base '$(BASE_REF)')
 
 ## bench-baseline: write the baseline of `make bench` anew, on a machine that does nothing else
+##   COUNT=6 times, each of which takes some 40 s on two cores
 .PHONY: bench-baseline
 bench-baseline: need-go tool-benchstat
 	@$(bench) -write

@@ -101,6 +101,7 @@ bench: need-go tool-benchstat
 	@$(bench) -bench '$(BENCH)' $(if $(BASE_REF),-base '$(BASE_REF)')
 
 ## bench-baseline: write the baseline of `make bench` anew, on a machine that does nothing else
+##   COUNT=6 times, each of which takes some 40 s on two cores
 .PHONY: bench-baseline
 bench-baseline: need-go tool-benchstat
 	@$(bench) -write
@@ -216,6 +217,7 @@ sweep: build
 
 ## tune: search for the settings that do best under SCENARIO, and write them as a configuration
 ##   OBJECTIVE=server.cpu_us_per_delivery LIMIT='delivery.p99<50ms' BUDGET=20m GRID= RATE= CONNS= SEED= OUT=
+##   ARGS='--resume FOLDER' goes on after a Ctrl-C, ARGS='--dry-run' tells the plan
 .PHONY: tune
 tune: build
 	@$(call need,SCENARIO,tune SCENARIO=NAME; see firetower tune --help)

@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -23,8 +24,8 @@ type aftermath struct {
 	// lost is all that was lost of the measured phase, and innocent how much of it at
 	// clients of other gateways than the victim.
 	lost, innocent int64
-	// held is the account of the messages sent around the faults.
-	held account
+	// others are, for each fault, the clients that it did not happen to.
+	others []bystanders
 	// duplicated is what the fleets had counted at the end.
 	duplicated int64
 	// whole is when the last client came back, 0 when not all did, or none had to.
@@ -53,6 +54,7 @@ func (a *aftermath) work() ([]reports.Fault, int64, error) {
 			return nil, 0, err
 		}
 		a.clients(&rep, i)
+		a.innocents(&rep, i)
 		// With a sample of the rows alone, which message was lost is not known of all.
 		if a.stride == 1 {
 			unexplained -= rep.Lost
@@ -60,16 +62,23 @@ func (a *aftermath) work() ([]reports.Fault, int64, error) {
 		out = append(out, rep)
 	}
 	unexplained = max(unexplained, 0)
-	if len(out) == 1 {
-		if a.held.innocent != nil { // of which nothing may have arrived at all
-			out[0].Innocent = summary(a.held.innocent)
-		}
-		out[0].LostInnocent = a.held.lostInnocent
-		if unexplained == 0 {
-			out[0].LostInnocent = a.innocent // with those that were under way when it happened
-		}
+	if len(out) == 1 && a.others[0].told() && unexplained == 0 {
+		out[0].LostInnocent = a.innocent // with those that were under way when it happened
 	}
 	return out, unexplained, nil
+}
+
+// innocents fills in what became of the clients that a fault did not happen to.
+func (a *aftermath) innocents(rep *reports.Fault, i int) {
+	b := a.others[i]
+	rep.InnocentClients, rep.InnocentNote = b.clients, b.note
+	if !b.told() {
+		return
+	}
+	rep.LostInnocent = b.held.lostInnocent
+	if b.held.innocent != nil { // of which nothing may have arrived at all
+		rep.Innocent = summary(b.held.innocent)
+	}
 }
 
 // span is the time that belongs to a fault: until the next one, or the end.
@@ -138,7 +147,7 @@ func (a *aftermath) arrivals(rep *reports.Fault, i int, rows map[rowID]*simulato
 	killed, to := a.span(i)
 	sorted := make([]message, 0, len(a.messages))
 	for _, m := range a.messages {
-		if headline(m.phase) && m.intended >= f.from && m.intended <= to {
+		if headline(m.phase) && m.intended >= f.from && m.intended < to {
 			sorted = append(sorted, m)
 		}
 	}
@@ -188,27 +197,13 @@ func (a *aftermath) arrivals(rep *reports.Fault, i int, rows map[rowID]*simulato
 // fault, when that was first seen.
 func (a *aftermath) latencies(rep *reports.Fault, i int, missing int64) error {
 	killed, to := a.span(i)
-	began := a.start
-	if i > 0 {
-		began = a.faults[i-1].until
+	before, worst, err := a.before(i)
+	if err != nil {
+		return err
 	}
-	before, during := latency.NewRecorder(), latency.NewRecorder()
-	worst := int64(0)
-	for _, s := range a.seconds {
-		end := s.from + int64(time.Second)
-		switch {
-		case end > began && end <= killed:
-			if err := mergeInto(before, s.phases[simulator.PhaseMeasure]); err != nil {
-				return err
-			}
-			worst = max(worst, high(s.phases[simulator.PhaseMeasure]))
-		case end > killed && s.from < to:
-			for _, phase := range []simulator.Phase{simulator.PhaseHold, simulator.PhaseRecover} {
-				if err := mergeInto(during, s.phases[phase]); err != nil {
-					return err
-				}
-			}
-		}
+	during, err := a.during(i)
+	if err != nil {
+		return err
 	}
 	rep.Before, rep.During = summary(before), summary(during)
 	saw := a.publisherSaw(killed, to)
@@ -227,6 +222,48 @@ func (a *aftermath) latencies(rep *reports.Fault, i int, missing int64) error {
 	}
 	rep.Detected = since(killed, saw)
 	return nil
+}
+
+// before is the delivery from the end of the window of the fault before, or the start, until
+// a fault, and the p99 of its worst second. When no second lies between two faults it is
+// what was before the first of them.
+func (a *aftermath) before(i int) (all *latency.Recorder, worst int64, err error) {
+	began, killed := a.start, a.faults[i].killed
+	if i > 0 {
+		began = a.faults[i-1].until
+	}
+	all = latency.NewRecorder()
+	for _, s := range a.seconds {
+		if end := s.from + int64(time.Second); end <= began || end > killed {
+			continue
+		}
+		if err := mergeInto(all, s.phases[simulator.PhaseMeasure]); err != nil {
+			return nil, 0, err
+		}
+		worst = max(worst, high(s.phases[simulator.PhaseMeasure]))
+	}
+	if all.Count() == 0 && i > 0 {
+		return a.before(i - 1)
+	}
+	return all, worst, nil
+}
+
+// during is the delivery of the messages sent in the window of a fault. Of a fault that
+// shares its stamps with others it is what arrived between it and the next one, by whole
+// seconds.
+func (a *aftermath) during(i int) (*latency.Recorder, error) {
+	killed, to := a.span(i)
+	own, stamps := stampsAreOwn(i, len(a.faults)), stampsOf(i)
+	all := latency.NewRecorder()
+	for _, s := range a.seconds {
+		if !own && (s.from+int64(time.Second) <= killed || s.from >= to) {
+			continue
+		}
+		if err := errors.Join(mergeInto(all, s.phases[stamps.hold]), mergeInto(all, s.phases[stamps.recover])); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // band is when the delivery was first out of its band from a time on, 0 for never,

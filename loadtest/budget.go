@@ -166,6 +166,9 @@ func (e evidence) budgetCheck() reports.Check {
 		if s.Source == "rest" {
 			c.Status = when(s.Mean < 0, reports.CheckNote)
 			c.Value = fmt.Sprintf("%.3f ms of %.3f ms", s.Mean, *e.result.Delivery.Mean)
+			if n := len(e.result.BudgetGaps); n > 0 {
+				c.Value += ", " + plural(n, "gap")
+			}
 		}
 	}
 	return c

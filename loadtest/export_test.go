@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -127,36 +128,53 @@ func PublisherFates(ctx context.Context, s scenarios.Scenario, length time.Durat
 	return p.sent.Load(), p.refused.Load(), p.dropped.Load(), p.runs, p.lags[simulator.PhaseMeasure], nil
 }
 
-// FaultAccount works out the aftermath of a fault over messages that are given by their intended
-// times in milliseconds, with how many of subscribers got each; below 0 is refused.
-func FaultAccount(killed, ready, hold, recovery int, subscribers int64, got map[int]int64) (reports.Fault, int64) {
+// FaultTimes are when a fault happens and when its victim is ready again, in milliseconds
+// of the measured phase, and how long its hold and its recovery are.
+type FaultTimes struct{ Killed, Ready, Hold, Recovery int }
+
+// FaultAccount works out the aftermath of faults over messages that are given by their intended
+// times in milliseconds, with how many of subscribers got each; below 0 is refused. Every
+// fault breaks the publishers' stream.
+func FaultAccount(times []FaultTimes, subscribers int64, got map[int]int64) ([]reports.Fault, int64) {
 	at := func(ms int) int64 { return int64(ms+10_000) * int64(time.Millisecond) }
-	f := faultRecord{plan: scenarios.Fault{Kind: scenarios.FaultManagerRestart}, killed: at(killed), ready: at(ready)}
-	f.from, f.until = f.killed-int64(inFlight), at(killed+hold+recovery)
-	var msgs []message
-	var rows []simulator.MessageRow
-	lost := int64(0)
+	a := aftermath{stride: 1, start: at(0)}
+	opened := at(0)
+	for _, t := range times {
+		f := faultRecord{plan: scenarios.Fault{Kind: scenarios.FaultManagerRestart}, killed: at(t.Killed), ready: at(t.Ready)}
+		f.from, f.until = f.killed-int64(inFlight), at(t.Killed+t.Hold+t.Recovery)
+		a.faults, a.others, a.end = append(a.faults, f), append(a.others, bystanders{}), f.until
+		a.lives = append(a.lives, streamLife{opened: opened, firstAck: opened + int64(10*time.Millisecond), broken: at(t.Killed + 5)})
+		opened = at(t.Ready + 10)
+	}
+	a.lives = append(a.lives, streamLife{opened: opened, firstAck: opened + int64(10*time.Millisecond)})
 	seq := uint64(0)
 	for ms, n := range got {
 		m := message{intended: at(ms), phase: simulator.PhaseMeasure}
 		if n < 0 {
 			m.fate = fateRefused
-			msgs = append(msgs, m)
+			a.messages = append(a.messages, m)
 			continue
 		}
 		seq++
 		m.sequence = seq
-		msgs = append(msgs, m)
-		rows = append(rows, simulator.MessageRow{Phase: simulator.PhaseMeasure, Sequence: seq, IntendedNS: at(ms), Subscribers: subscribers, Count: n, MinNS: int64(time.Millisecond), MaxNS: int64(2 * time.Millisecond)})
-		lost += subscribers - n
+		a.messages = append(a.messages, m)
+		a.rows = append(a.rows, simulator.MessageRow{Phase: simulator.PhaseMeasure, Sequence: seq, IntendedNS: at(ms), Subscribers: subscribers, Count: n, MinNS: int64(time.Millisecond), MaxNS: int64(2 * time.Millisecond)})
+		a.lost += subscribers - n
 	}
-	lives := []streamLife{{opened: at(0), firstAck: at(1), broken: at(killed + 5)}, {opened: at(ready + 10), firstAck: at(ready + 20)}}
-	a := aftermath{faults: []faultRecord{f}, lives: lives, messages: msgs, rows: rows, stride: 1, lost: lost, start: at(0), end: f.until}
 	faults, unexplained, err := a.work()
 	if err != nil {
 		panic(err) // there are no intervals here that could not be read
 	}
-	return faults[0], unexplained
+	return faults, unexplained
+}
+
+// InnocentClients is how many clients each fault of a scenario did not happen to, and why
+// nothing can be told of them; empty when it can.
+func InnocentClients(s scenarios.Scenario) (clients []int, notes []string) {
+	for i, f := range s.Faults {
+		clients, notes = append(clients, innocentClients(s, f)), append(notes, innocentNote(s, i))
+	}
+	return clients, notes
 }
 
 // SelfCheck runs the self-check on a result with some evidence.
@@ -219,6 +237,9 @@ func (p *SweepPlan) ForecastAt(s *reports.Sweep, round, index int) Forecast {
 // Answer is what a search says of its runs.
 func (p *TunePlan) Answer(s *reports.Sweep) (*reports.Tune, error) { return p.answer(s) }
 
+// Differences are in what the plan is not the one that a sweep began with.
+func (p *SweepPlan) Differences(s *reports.Sweep) []string { return p.differences(s) }
+
 // WithoutBudget lets a search run as planned, and no more.
 func (p *TunePlan) WithoutBudget() { p.Sweep.budget = 0 }
 
@@ -257,7 +278,7 @@ var MostTrials = mostTrials
 func LostInnocent(arrived, heldLost, lost int64) (reports.Fault, error) {
 	held := account{lostInnocent: heldLost, innocent: latency.NewRecorder()}
 	held.innocent.RecordN(int64(time.Millisecond), arrived)
-	a := aftermath{faults: []faultRecord{{from: 0, killed: 1, until: 2}}, stride: 1, innocent: lost, held: held, end: 2}
+	a := aftermath{faults: []faultRecord{{from: 0, killed: 1, until: 2}}, stride: 1, innocent: lost, others: []bystanders{{clients: 10, held: held}}, end: 2}
 	faults, _, err := a.work()
 	return faults[0], err
 }
@@ -289,6 +310,33 @@ func Survivors(managers, gateways []int, from, to []string) (counts []map[string
 		counts = append(counts, m)
 	}
 	return counts
+}
+
+// Killed is a server's process that was killed: its place, managers first, which process of
+// the place it was, when it was asked and killed in nanoseconds, and what it told.
+type Killed struct {
+	Place, Start  int
+	Asked, Killed int64
+	Told          string
+}
+
+// Whole joins what killed servers told to what the servers told at both ends of a phase of
+// one second; starts is how often each, all gateways, was started.
+func Whole(starts []int, from, to []string, killed ...Killed) (first, last []map[string]float64, gaps []reports.BudgetGap) {
+	s := &system{}
+	for i, n := range starts {
+		s.gateways = append(s.gateways, &server{name: fmt.Sprintf("gateway-%d", i), starts: n})
+	}
+	for _, k := range killed {
+		s.ended = append(s.ended, ended{
+			place: k.Place, name: fmt.Sprintf("gateway-%d.%d", k.Place, k.Start), start: k.Start, asked: k.Asked, killed: k.Killed, told: scrapesOf([]string{k.Told})[0],
+		})
+	}
+	a, b, gaps := s.whole(scrapesOf(from), scrapesOf(to), 0, int64(time.Second))
+	for i := range a {
+		first, last = append(first, a[i]), append(last, b[i])
+	}
+	return first, last, gaps
 }
 
 // TrialEvidence is what a trial is judged by.

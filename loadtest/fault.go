@@ -25,8 +25,26 @@ type faultRecord struct {
 	// when all clients were connected again, as the workers' ticks tell.
 	duplicated, reconnected int64
 	whole                   int64
+	away                    bool // some were seen to be without a connection
 	err                     error
 }
+
+// faultStamps are the numbers of phases that the messages sent in the hold and in the
+// recovery of a fault are stamped with.
+type faultStamps struct{ hold, recover simulator.Phase }
+
+// stampsOf are those of a fault. There are numbers for two faults, which a fleet then has
+// an account of each of; of more, every second one has the same. Fleets count the second
+// pair in everything but the figures of single connections (fairness and skew).
+func stampsOf(fault int) faultStamps {
+	if fault%2 == 0 {
+		return faultStamps{simulator.PhaseHold, simulator.PhaseRecover}
+	}
+	return faultStamps{simulator.MaxPhases - 2, simulator.MaxPhases - 1}
+}
+
+// stampsAreOwn tells whether a fault, one of so many, has numbers that no other has.
+func stampsAreOwn(fault, of int) bool { return fault < 2 && fault+2 >= of }
 
 // inFlight is how long before a fault a message may have been sent and still be
 // lost to it, on its way through queues.
@@ -48,12 +66,16 @@ type injector struct {
 func (in *injector) run(ctx, hard context.Context, start int64, faults []scenarios.Fault) []faultRecord {
 	var done []faultRecord
 	for i, f := range faults {
-		if !in.sleepUntil(ctx, start+int64(f.At.Duration)) {
+		at := start + int64(f.At.Duration)
+		if i > 0 { // its clients may come back after its window
+			in.watch(ctx, &done[i-1], at)
+		}
+		if !in.sleepUntil(ctx, at) {
 			return done
 		}
 		r := in.one(ctx, hard, f, i)
 		if r.err == nil {
-			in.watch(ctx, &r)
+			in.watch(ctx, &r, r.until)
 		}
 		r.over = in.clock.Now()
 		in.stage(simulator.PhaseMeasure, 0)
@@ -67,13 +89,18 @@ func (in *injector) run(ctx, hard context.Context, start int64, faults []scenari
 
 // one carries out one fault and undoes it.
 func (in *injector) one(ctx, hard context.Context, f scenarios.Fault, index int) faultRecord {
+	last := in.sys.lastWords(ctx, in.clock, f)
 	before := in.fleet.counters()
 	r := faultRecord{plan: f, duplicated: before.Duplicated, reconnected: before.Reconnected}
-	in.stage(simulator.PhaseHold, index)
+	in.stage(stampsOf(index).hold, index)
 	r.killed = in.clock.Now()
 	r.from = r.killed - int64(inFlight)
 	r.until = r.killed + int64(f.Hold.Duration+f.Recover.Duration)
 	undo, err := in.do(hard, f, &r, index)
+	if last != nil {
+		last.killed = in.clock.Now()
+		in.sys.ended = append(in.sys.ended, *last)
+	}
 	if in.done != nil {
 		in.done()
 	}
@@ -85,7 +112,7 @@ func (in *injector) one(ctx, hard context.Context, f scenarios.Fault, index int)
 		}
 	}
 	r.held = in.clock.Now()
-	in.stage(simulator.PhaseRecover, index)
+	in.stage(stampsOf(index).recover, index)
 	if err != nil {
 		r.err = fmt.Errorf("fault %s of %s: %w", f.Kind, r.victim, err)
 	}
@@ -130,21 +157,20 @@ func (v *server) hold(on bool) {
 	}
 }
 
-// watch waits until the window of a fault is over, and notes when every client was
-// connected again.
-func (in *injector) watch(ctx context.Context, r *faultRecord) {
-	away := false
+// watch waits until a time by clock, and notes when every client was connected again
+// after a fault.
+func (in *injector) watch(ctx context.Context, r *faultRecord, until int64) {
 	for {
 		now := in.clock.Now()
 		c := in.fleet.counters()
 		switch {
 		case c.Disconnected > 0:
-			away, r.whole = true, 0
-		case (away || c.Reconnected > r.reconnected) && r.whole == 0:
+			r.away, r.whole = true, 0
+		case (r.away || c.Reconnected > r.reconnected) && r.whole == 0:
 			// They may all have gone and come back from one tick to the next.
 			r.whole = now
 		}
-		if now >= r.until || !in.sleepUntil(ctx, min(r.until, now+int64(watchEvery))) {
+		if now >= until || !in.sleepUntil(ctx, min(until, now+int64(watchEvery))) {
 			return
 		}
 	}

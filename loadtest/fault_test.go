@@ -59,6 +59,7 @@ func TestFaults(t *testing.T) {
 				if f.Innocent == nil || f.LostInnocent != 0 || f.Lost == 0 || r.Reconnects != 20 || r.Reconnect.Count != 20 || r.Disconnected != 0 {
 					t.Errorf("innocent %+v, %d lost, %d came back, %d are away", f.Innocent, f.LostInnocent, r.Reconnects, r.Disconnected)
 				}
+				stagesOfTheKilled(t, r)
 				names := map[string]int{}
 				for _, p := range r.Processes {
 					names[p.Name]++
@@ -132,6 +133,26 @@ func TestFaults(t *testing.T) {
 				if f.Victim != "40 clients" || f.Recovered == nil || f.Reconnected == nil || len(r.Faults) != 2 || r.Faults[1].Victim != "gateway-0" {
 					t.Errorf("%+v", r.Faults)
 				}
+				pausedInnocents(t, r)
+			},
+		},
+		{
+			"manager-restart, then gateway-pause", faulty(scenarios.Fault{Kind: scenarios.FaultManagerRestart, Hold: scenarios.Seconds(0.5)}, func(s *scenarios.Scenario) {
+				s.Phases.Measure, s.Faults[0].Recover = scenarios.Seconds(8), scenarios.Seconds(4)
+				s.Faults = append(s.Faults, scenarios.Fault{Kind: scenarios.FaultGatewayPause, At: scenarios.Seconds(6), Hold: scenarios.Seconds(0.5), Recover: scenarios.Seconds(30)})
+			}),
+			func(t *testing.T, r *reports.Result, f reports.Fault) {
+				if len(r.Faults) != 2 || f.Victim != "manager" || f.Detected == nil || f.Republished == nil || f.Recovered == nil || f.Refused+f.Lost == 0 {
+					t.Errorf("%+v", r.Faults)
+				}
+				// Nobody publishes anew since a gateway stood still, and a message that waits is not lost.
+				if g := r.Faults[1]; g.Victim != "gateway-0" || g.Republished != nil || g.Recovered == nil || g.Refused != 0 || g.Down == nil || *g.Down < 500 || g.During.Max == nil || *g.During.Max < 400 {
+					t.Errorf("%+v", g)
+				}
+				if r.Publisher.Refused != f.Refused {
+					t.Errorf("%d were refused, by faults %d", r.Publisher.Refused, f.Refused)
+				}
+				pausedInnocents(t, r)
 			},
 		},
 	}
@@ -162,6 +183,44 @@ func TestFaults(t *testing.T) {
 			}
 			tt.check(t, r, r.Faults[0])
 		})
+	}
+}
+
+// stagesOfTheKilled sees that the deliveries of gateway-1 before it was killed are in the
+// stages, but for those of the time that is told to be missing.
+func stagesOfTheKilled(t *testing.T, r *reports.Result) {
+	t.Helper()
+	if len(r.BudgetGaps) != 1 || r.BudgetGaps[0].Server != "gateway-1" {
+		t.Fatalf("gaps %+v", r.BudgetGaps)
+	}
+	gap := r.BudgetGaps[0]
+	// Of 50 messages a second to 20 clients; one may be under way at either end.
+	missing := int64((gap.To-gap.From)/20+2) * 20
+	for _, s := range r.Budget {
+		if s.Name == "fan-out" && s.Count < r.Received-missing {
+			t.Errorf("%d deliveries in the stages of %d, though %v ms are missing", s.Count, r.Received, gap.To-gap.From)
+		}
+	}
+	if n := int64(r.Server.Metrics["firetower_gateway_deliveries_total"]); n < r.Received-missing {
+		t.Errorf("the servers count %d deliveries of %d", n, r.Received)
+	}
+}
+
+// pausedInnocents sees that of two faults the second, of gateway-0 of two, alone has clients
+// that it did not happen to, and figures of them over its own messages.
+func pausedInnocents(t *testing.T, r *reports.Result) {
+	t.Helper()
+	first, second := r.Faults[0], r.Faults[1]
+	if first.InnocentClients != 0 || first.Innocent != nil || first.InnocentNote != "" || second.InnocentClients != 20 || second.InnocentNote != "" {
+		t.Errorf("%d clients innocent of the first, %d of the second: %q, %q", first.InnocentClients, second.InnocentClients, first.InnocentNote, second.InnocentNote)
+	}
+	if second.Innocent == nil || second.LostInnocent != 0 || second.Innocent.Count*2 != second.During.Count+second.Lost {
+		t.Errorf("innocent %+v of %+v", second.Innocent, second.During)
+	}
+	for _, p := range r.Phases {
+		if kind, _, _ := strings.Cut(p.Name, " "); (kind == "hold" || kind == "recover") && p.Ledger != nil && p.Delivery == nil {
+			t.Errorf("%s has no latency", p.Name)
+		}
 	}
 }
 

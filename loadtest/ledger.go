@@ -24,7 +24,10 @@ func (m message) id() rowID { return rowID{m.sequence, m.topic, m.publisher} }
 
 // headlinePhases are the phases of messages that the run's figures are of: those of
 // the measured phase, with those around its faults.
-var headlinePhases = []simulator.Phase{simulator.PhaseMeasure, simulator.PhaseHold, simulator.PhaseRecover}
+var headlinePhases = append([]simulator.Phase{simulator.PhaseMeasure}, allFaultPhases...)
+
+// allFaultPhases are the phases of messages sent around any fault.
+var allFaultPhases = []simulator.Phase{stampsOf(0).hold, stampsOf(0).recover, stampsOf(1).hold, stampsOf(1).recover}
 
 func headline(p simulator.Phase) bool { return slices.Contains(headlinePhases, p) }
 

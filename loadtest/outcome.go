@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"firetower/reports"
@@ -164,7 +163,9 @@ func (r *run) fill(res *reports.Result) error {
 	}
 	r.fillCost(res)
 	r.fillCalibration(res)
-	res.Budget = budget(res, r.edgeFrom.servers, r.edgeTo.servers)
+	if res.Budget = budget(res, r.edgeFrom.servers, r.edgeTo.servers); res.Budget != nil {
+		res.BudgetGaps = r.gaps
+	}
 	res.Series = r.servers.series(r.begin)
 	res.SkewP99 = skewP99(rep.Spread)
 	if res.Heatmap, err = r.heatmap(rep.Intervals); err != nil {
@@ -202,13 +203,13 @@ func (r *run) fillFaults(res *reports.Result, sum account) error {
 		return nil
 	}
 	rep := r.report
-	held, err := sumPhases(rep, simulator.PhaseHold, simulator.PhaseRecover)
+	others, err := r.bystanders()
 	if err != nil {
 		return err
 	}
 	a := aftermath{
 		faults: r.faults, lives: r.acks.streams, misses: r.acks.misses, messages: r.pub.messages, rows: rep.Rows, stride: rep.RowStride,
-		lost: res.Lost, innocent: sum.lostInnocent, held: held, start: r.phaseStart("measure"), end: r.phaseEnd("measure"),
+		lost: res.Lost, innocent: sum.lostInnocent, others: others, start: r.phaseStart("measure"), end: r.phaseEnd("measure"),
 	}
 	for _, p := range rep.Phases {
 		a.duplicated += p.Duplicated
@@ -404,7 +405,7 @@ func (r *run) fillCost(res *reports.Result) {
 // run's.
 var phaseNames = map[simulator.Phase]string{
 	simulator.PhaseProbe: "probe", simulator.PhaseWarmup: "warmup", simulator.PhaseMeasure: "measure",
-	simulator.PhaseHold: "hold", simulator.PhaseRecover: "recover", simulator.PhaseTrial: "trials",
+	simulator.PhaseTrial: "trials", stampsOf(0).hold: "hold", stampsOf(0).recover: "recover", stampsOf(1).hold: "hold", stampsOf(1).recover: "recover",
 }
 
 func phaseName(p simulator.Phase) string { return phaseNames[p] }
@@ -418,13 +419,12 @@ func (r *run) phaseList() []reports.Phase {
 	slices.SortStableFunc(sorted, func(a, b phase) int { return cmp.Compare(a.from, b.from) })
 	for _, p := range sorted {
 		rp := reports.Phase{Name: p.name, Start: ms(p.from - r.begin), End: ms(p.to - r.begin)}
-		stamp, of, _ := strings.Cut(p.name, " ")
 		for number, name := range phaseNames {
-			if r.report == nil || r.pub == nil || name != stamp {
+			of := p.stamp != 0
+			if r.report == nil || r.pub == nil || of && number != p.stamp || !of && name != p.name {
 				continue
 			}
-			// Several faults share the numbers of their phases.
-			if of != "" && len(r.faults) > 1 {
+			if of && !stampsAreOwn(p.fault, len(r.faults)) {
 				r.ledgerOfFault(&rp, number, p.fault)
 			} else if sum, err := sumPhases(r.report, number); err == nil && sum.phases > 0 && number != simulator.PhaseProbe {
 				d := reports.Summarise(sum.intended)

@@ -224,8 +224,8 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 		return nil
 	})
 	r.edgeTo = r.sampler.edge(scrape(hard, r.system.scrapes))
-	r.edgeFrom.servers = r.system.survivors(r.edgeFrom.servers, r.edgeTo.servers)
-	r.edgeFrom.metrics = r.edgeFrom.servers.sum()
+	r.edgeFrom.servers, r.edgeTo.servers, r.gaps = r.system.whole(r.edgeFrom.servers, r.edgeTo.servers, r.phaseStart("measure"), r.edgeTo.at)
+	r.edgeFrom.metrics, r.edgeTo.metrics = r.edgeFrom.servers.sum(), r.edgeTo.servers.sum()
 	r.churned += r.fleet.counters().ChurnReceived
 	// The end of one run of a duet is work for the machine: the other has been measured
 	// by then. An error says that it will not come any more, or that ctx has ended.
@@ -236,10 +236,10 @@ func (r *run) traffic(ctx, hard context.Context, fail context.CancelCauseFunc) e
 // faultPhases lists what the faults were as phases of the run.
 func (r *run) faultPhases() {
 	for i, f := range r.faults {
-		kind := " " + string(f.plan.Kind)
+		kind, stamps := " "+string(f.plan.Kind), stampsOf(i)
 		r.phases = append(r.phases,
-			phase{name: phaseName(simulator.PhaseHold) + kind, from: f.killed, to: f.held, fault: i},
-			phase{name: phaseName(simulator.PhaseRecover) + kind, from: f.held, to: f.over, fault: i})
+			phase{name: phaseName(stamps.hold) + kind, from: f.killed, to: f.held, fault: i, stamp: stamps.hold},
+			phase{name: phaseName(stamps.recover) + kind, from: f.held, to: f.over, fault: i, stamp: stamps.recover})
 	}
 }
 

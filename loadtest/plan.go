@@ -316,9 +316,9 @@ func (p *Plan) notes() {
 		if f.Kind == scenarios.FaultLinkBlackhole {
 			p.Notes = append(p.Notes, fmt.Sprintf("fault[%d]: all that gateway %d and its manager say goes through a relay of the harness", i, f.Victim))
 		}
-	}
-	if len(s.Faults) > 1 {
-		p.Notes = append(p.Notes, "several faults: the latency of the innocent is told of a single one alone")
+		if note := innocentNote(s, i); note != "" {
+			p.Notes = append(p.Notes, fmt.Sprintf("fault[%d]: nothing is told of clients of other gateways: %s", i, note))
+		}
 	}
 	if s.Closed() {
 		p.Notes = append(p.Notes, "closed loop: finds the highest throughput; its latency is not what users would see")

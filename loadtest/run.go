@@ -159,24 +159,29 @@ type run struct {
 	churned          int64 // deliveries of churning topics in the measured phase
 	edgeStart        edge  // before the first connection
 	edgeFrom, edgeTo edge  // the measured phase, drain included
-	loads            []workerLoad
-	skew             time.Duration
-	calibration      calibration
-	warmup           steadiness
-	meter            hiccups    // the coordinator's own
-	idle             hiccupLoad // what it told of the measured phase
-	faults           []faultRecord
-	acks             sinkAccount
-	report           *simulator.Report
-	intervals        []reports.Interval
-	failures         error // of the teardown
+	// gaps are what no server's counters of the measured phase have.
+	gaps        []reports.BudgetGap
+	loads       []workerLoad
+	skew        time.Duration
+	calibration calibration
+	warmup      steadiness
+	meter       hiccups    // the coordinator's own
+	idle        hiccupLoad // what it told of the measured phase
+	faults      []faultRecord
+	acks        sinkAccount
+	report      *simulator.Report
+	intervals   []reports.Interval
+	failures    error // of the teardown
 }
 
 // phase is a part of the run, by clock.
 type phase struct {
 	name     string
 	from, to int64
-	fault    int // which of the scenario's, of its hold and recovery
+	// fault is which of the scenario's, of its hold and recovery, and stamp the number of
+	// their messages; 0 of other phases.
+	fault int
+	stamp simulator.Phase
 }
 
 func newRun(o Options, dir string) (*run, error) {

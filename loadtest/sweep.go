@@ -19,7 +19,7 @@ type SweepOptions struct {
 	Plan    *SweepPlan
 	// Resume is the folder of a sweep to go on with, empty for a new one. A sweep of
 	// another machine or binary is refused (ErrChanged) unless Force is set, and one of
-	// another plan always (ErrOtherPlan): its cells are not those of the plan.
+	// another plan always (ErrOtherPlan): its runs are not those of the plan.
 	Resume string
 	Force  bool
 	// Name is the folder's, after the time. Default: the scenario's with -sweep.
@@ -42,13 +42,6 @@ type SweepState struct {
 	Left Forecast
 }
 
-// ErrChanged is wrapped by the error for a sweep that cannot go on as it began.
-var ErrChanged = errors.New("the sweep has changed")
-
-// ErrOtherPlan is wrapped by the error for a sweep whose plan is not the one that it
-// began with.
-var ErrOtherPlan = errors.New("the plan is another")
-
 // maxAttempts is how often a run is made until it is valid.
 const maxAttempts = 2
 
@@ -59,7 +52,7 @@ func RunSweep(ctx context.Context, o SweepOptions) (*reports.Sweep, string, erro
 	if err != nil {
 		return nil, dir, err
 	}
-	failed := o.Plan.carryOut(ctx, o, s, dir)
+	failed := newSession(o, s, dir).carryOut(ctx)
 	finish(ctx, s, failed)
 	return s, dir, errors.Join(failed, reports.WriteSweep(dir, s))
 }
@@ -91,72 +84,36 @@ func finish(ctx context.Context, s *reports.Sweep, failed error) {
 	}
 }
 
-// openSweep makes the folder and the document of a sweep, or reads those of one to go on with.
-func openSweep(o SweepOptions) (*reports.Sweep, string, error) {
-	if o.Resume != "" {
-		s, err := reports.ReadSweep(o.Resume)
-		if err != nil {
-			return nil, "", err
-		}
-		if s.PlanHash != o.Plan.hash() {
-			return nil, o.Resume, fmt.Errorf("%s: %w: scenario, grid, design, repeats, seed, objectives or lengths differ", o.Resume, ErrOtherPlan)
-		}
-		if err := o.Plan.same(s, o.Options); err != nil && !o.Force {
-			return nil, o.Resume, err
-		}
-		s.Stopped, s.Interrupted = "", false
-		return s, o.Resume, nil
-	}
-	root := o.Options.Root
-	if root == "" {
-		root = filepath.Join("reports", "runs")
-	}
-	name := o.Name
-	if name == "" {
-		name = o.Plan.Base.Scenario.Name + "-sweep"
-	}
-	dir, err := reports.CreateFolder(root, name, time.Now())
-	if err != nil {
-		return nil, "", err
-	}
-	s := o.Plan.document()
-	s.ID, s.Started, s.Overrides = filepath.Base(dir), time.Now(), o.Options.Overrides
-	return s, dir, errors.Join(reports.WriteSweepState(dir, s), reports.PointLatest(root, dir))
+// session is a sweep under way, from its start or from where it is resumed.
+type session struct {
+	plan    *SweepPlan
+	options SweepOptions
+	sweep   *reports.Sweep
+	dir     string
+	started time.Time
+	before  time.Duration // spent in earlier sessions
 }
 
-// same refuses to go on with a sweep on another machine, or with another binary.
-func (p *SweepPlan) same(s *reports.Sweep, o Options) error {
-	var problems []error
-	if s.Environment.CPU != "" {
-		o.Plan = p.Base
-		now := readEnvironment(o, "")
-		for _, f := range []struct{ name, was, is string }{
-			{"binary", short(s.Environment.Binary), short(now.Binary)},
-			{"machine", s.Environment.CPU, now.CPU},
-			{"CPUs", fmt.Sprint(s.Environment.CPUs), fmt.Sprint(now.CPUs)},
-			{"kernel", s.Environment.Kernel, now.Kernel},
-			{"host", s.Environment.Hostname, now.Hostname},
-		} {
-			if f.was != f.is {
-				problems = append(problems, fmt.Errorf("the %s is another: was %s, is %s", f.name, f.was, f.is))
-			}
-		}
+func newSession(o SweepOptions, s *reports.Sweep, dir string) *session {
+	before := s.Seconds
+	if s.Search != nil {
+		before = s.Search.Spent
 	}
-	if err := errors.Join(problems...); err != nil {
-		return fmt.Errorf("%w: %w", ErrChanged, err)
-	}
-	return nil
+	return &session{plan: o.Plan, options: o, sweep: s, dir: dir, started: time.Now(), before: time.Duration(before * float64(time.Second))}
 }
 
-// short is the beginning of a hash.
-func short(hash string) string { return hash[:min(len(hash), 12)] }
+// spent is how long all sessions took so far, which a search keeps account of.
+func (e *session) spent() time.Duration {
+	d := e.before + time.Since(e.started)
+	if e.sweep.Search != nil {
+		e.sweep.Search.Spent = d.Seconds()
+	}
+	return d
+}
 
 // carryOut makes the runs that are still to be made. An interruption is no error.
-func (p *SweepPlan) carryOut(ctx context.Context, o SweepOptions, s *reports.Sweep, dir string) error {
-	started, before := time.Now(), s.Seconds
-	spent := func() time.Duration {
-		return time.Since(started) + time.Duration(before*float64(time.Second))
-	}
+func (e *session) carryOut(ctx context.Context) error {
+	p, s := e.plan, e.sweep
 	if len(s.Rounds) == 0 {
 		s.Rounds = append(s.Rounds, p.firstRound())
 	}
@@ -166,11 +123,11 @@ func (p *SweepPlan) carryOut(ctx context.Context, o SweepOptions, s *reports.Swe
 		s.Rounds[at].Steps = len(steps)
 		cut := false
 		for i, st := range steps {
-			if p.overBudget(s, at, i, steps, spent()) {
+			if p.overBudget(s, at, i, steps, e.spent()) {
 				cut = true
 				break
 			}
-			if err := p.step(ctx, o, s, dir, at, i, st); err != nil {
+			if err := e.step(ctx, at, i, st); err != nil {
 				return err
 			}
 			if interrupted(ctx) {
@@ -182,18 +139,19 @@ func (p *SweepPlan) carryOut(ctx context.Context, o SweepOptions, s *reports.Swe
 			s.Stopped, s.Complete = fmt.Sprintf("the budget of %v leaves no room for another block", p.budget), true
 			return nil
 		case cut:
-			s.Rounds = append(s.Rounds, p.extended(s, p.finals(s), spent()))
+			s.Rounds = append(s.Rounds, p.extended(s, p.finals(s), e.spent()))
 		case !more:
 			s.Complete = true
 			return nil
 		default:
-			s.Rounds = append(s.Rounds, p.extended(s, next, spent()))
+			s.Rounds = append(s.Rounds, p.extended(s, next, e.spent()))
 		}
 	}
 }
 
 // step makes one run of the order, again when it is invalid; one that has been made is left.
-func (p *SweepPlan) step(ctx context.Context, o SweepOptions, s *reports.Sweep, dir string, round, index int, st step) error {
+func (e *session) step(ctx context.Context, round, index int, st step) error {
+	p, o, s := e.plan, e.options, e.sweep
 	for {
 		attempt, done := attempts(s, round, index)
 		if done || interrupted(ctx) {
@@ -208,8 +166,9 @@ func (p *SweepPlan) step(ctx context.Context, o SweepOptions, s *reports.Sweep, 
 		if !p.Cells[st.cell].Default {
 			label = fmt.Sprintf("cell-%d", st.cell)
 		}
-		run.Plan, run.Root, run.KeepLatest = plan, filepath.Join(dir, reports.SweepRuns), true
+		run.Plan, run.Root, run.KeepLatest = plan, filepath.Join(e.dir, reports.SweepRuns), true
 		run.Name = fmt.Sprintf("r%d-b%d-%s", round+1, st.block+1, label)
+		e.spent()
 		if o.Before != nil {
 			run.Progress = o.Before(p.state(s, round, index, attempt))
 		}
@@ -221,9 +180,10 @@ func (p *SweepPlan) step(ctx context.Context, o SweepOptions, s *reports.Sweep, 
 			Round: round, Step: index, Block: st.block, Cell: st.cell, Attempt: attempt + 1, Seed: plan.Scenario.Seed,
 			Folder: filepath.Join(reports.SweepRuns, filepath.Base(folder)),
 		}, result)
+		e.spent()
 		s.Ended = time.Now()
 		s.Fill()
-		if err := reports.WriteSweepState(dir, s); err != nil {
+		if err := reports.WriteSweepState(e.dir, s); err != nil {
 			return err
 		}
 		if o.After != nil {
@@ -262,7 +222,7 @@ func (p *SweepPlan) runPlan(st step, measure float64) (*Plan, error) {
 
 // state is what a watcher is told before a run.
 func (p *SweepPlan) state(s *reports.Sweep, round, index, attempt int) SweepState {
-	rounds := p.roundsToCome(s)
+	rounds := p.roundsToCome(s, round, index)
 	st := SweepState{Round: round + 1, Rounds: len(rounds), Again: attempt > 0}
 	for i, r := range rounds {
 		n := len(p.order(r, i))
@@ -279,13 +239,4 @@ func (p *SweepPlan) state(s *reports.Sweep, round, index, attempt int) SweepStat
 	}
 	st.Left = p.forecast(s, round, index)
 	return st
-}
-
-// roundsToCome are the rounds of a sweep so far and those that are foreseen after them.
-func (p *SweepPlan) roundsToCome(s *reports.Sweep) []reports.SweepRound {
-	rounds := append([]reports.SweepRound{}, s.Rounds...)
-	for p.halving != nil && !p.isLast(rounds[len(rounds)-1]) {
-		rounds = append(rounds, p.halve(rounds[len(rounds)-1], len(rounds), func(_ int, cells []int) []int { return cells }))
-	}
-	return rounds
 }

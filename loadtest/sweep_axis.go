@@ -9,6 +9,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"firetower/config"
+	"firetower/config/suggest"
 	"firetower/reports"
 	"firetower/scenarios"
 )
@@ -145,7 +146,7 @@ func resolveKey(name string) (string, error) {
 	for _, k := range scenarios.Keys() {
 		all = append(all, k.Name)
 	}
-	return "", fmt.Errorf("no key %q%s", name, scenarios.DidYouMean(name, all))
+	return "", fmt.Errorf("no key %q%s", name, suggest.DidYouMean(name, all))
 }
 
 // nameAxes gives each axis the shortest name that no other has.

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"firetower/config/suggest"
 	"firetower/reports"
-	"firetower/scenarios"
 )
 
 // Design is how the cells of a sweep are chosen from its axes.
@@ -39,7 +39,7 @@ func ParseDesign(name string) (Design, error) {
 		}
 		names = append(names, string(d))
 	}
-	return "", fmt.Errorf("no design %q%s; there are %s", name, scenarios.DidYouMean(name, names), strings.Join(names, ", "))
+	return "", fmt.Errorf("no design %q%s; there are %s", name, suggest.DidYouMean(name, names), strings.Join(names, ", "))
 }
 
 // maxCells bounds a sweep: a machine is busy for weeks with as many.

@@ -3,6 +3,7 @@ package loadtest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"firetower/reports"
@@ -65,14 +66,40 @@ func again(s *reports.Sweep) float64 {
 	return float64(second) / float64(steps)
 }
 
+// roundsToCome are the rounds of a sweep so far and those that are foreseen after them,
+// from a step of a round on. The confirming round of a search is foreseen with the repeats
+// that it will be given if all runs until then take as long as those so far.
+func (p *SweepPlan) roundsToCome(s *reports.Sweep, round, index int) []reports.SweepRound {
+	rounds := slices.Clone(s.Rounds)
+	for p.halving != nil && !p.isLast(rounds[len(rounds)-1]) {
+		rounds = append(rounds, p.halve(rounds[len(rounds)-1], len(rounds), func(_ int, cells []int) []int { return cells }))
+	}
+	last := len(rounds) - 1
+	if p.budget == 0 || last < len(s.Rounds) || s.Search == nil {
+		return rounds
+	}
+	mean, _, _ := p.overhead(s)
+	then := s.Search.Spent
+	for i := round; i < last; i++ {
+		steps := len(p.order(rounds[i], i))
+		if i == round {
+			steps -= index
+		}
+		then += float64(steps) * (1 + again(s)) * (rounds[i].Measure + mean)
+	}
+	rounds[last] = p.extended(s, rounds[last], time.Duration(then*float64(time.Second)))
+	return rounds
+}
+
 // forecast is about how long the rest takes, from a step of a round on: what runs took
 // so far beside their measured phase, their share that had to be repeated, and the
 // spread of both. The range is of two deviations of the sum, and of the mean's own error.
+// A search ends with its budget, whatever its rounds would take.
 func (p *SweepPlan) forecast(s *reports.Sweep, round, index int) Forecast {
 	mean, deviation, n := p.overhead(s)
 	repeats := 1 + again(s)
 	runs, measured := 0.0, 0.0
-	for i, r := range p.roundsToCome(s) {
+	for i, r := range p.roundsToCome(s, round, index) {
 		steps := len(p.order(r, i))
 		switch {
 		case i < round:
@@ -88,7 +115,13 @@ func (p *SweepPlan) forecast(s *reports.Sweep, round, index int) Forecast {
 	if n > 1 {
 		width = 2 * deviation * math.Sqrt(runs+runs*runs/float64(n))
 	}
-	length := func(seconds float64) time.Duration { return time.Duration(max(seconds, 0) * float64(time.Second)) }
+	most := math.Inf(1)
+	if p.budget != 0 && s.Search != nil {
+		most = p.budget.Seconds() - s.Search.Spent
+	}
+	length := func(seconds float64) time.Duration {
+		return time.Duration(max(min(seconds, most), 0) * float64(time.Second))
+	}
 	return Forecast{Likely: length(likely), Least: length(likely - width), Most: length(likely + width), Measured: n}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"firetower/config/suggest"
 	"firetower/reports"
 	"firetower/scenarios"
 )
@@ -147,7 +148,7 @@ func objectives(s scenarios.Scenario, names []string) ([]reports.SweepObjective,
 	}
 	for _, name := range names {
 		if !known[name] {
-			return nil, fmt.Errorf("no metric %q%s", name, scenarios.DidYouMean(name, scenarios.Metrics()))
+			return nil, fmt.Errorf("no metric %q%s", name, suggest.DidYouMean(name, scenarios.Metrics()))
 		}
 		out = append(out, reports.Objective(name))
 	}
@@ -285,12 +286,19 @@ func (p *SweepPlan) hash() string {
 // document is the sweep's, before its first run.
 func (p *SweepPlan) document() *reports.Sweep {
 	s := p.Base.Scenario
-	return &reports.Sweep{
+	doc := &reports.Sweep{
 		Schema: reports.SweepSchema, Scenario: s.Name, Purpose: s.Purpose, Loop: loop(s), Seed: s.Seed,
 		Design: string(p.Settings.Design), Drawn: p.Settings.Cells, Repeat: p.Settings.Repeat, BaselineEvery: p.Settings.BaselineEvery,
 		PlanHash: p.hash(), ScenarioTOML: s.Encode(), Grid: p.Settings.Grid, Axes: p.Axes, Objectives: p.Objectives,
 		Cells: slices.Clone(p.Cells), Questions: slices.Clone(p.Questions), Rounds: []reports.SweepRound{}, Runs: []reports.SweepRun{}, Drift: []reports.SweepDrift{},
 	}
+	if h := p.halving; h != nil && h.Confirm {
+		doc.Search = &reports.SweepSearch{Limits: []string{}, Budget: p.budget.Seconds(), Finalists: h.Finalists, Short: h.Short}
+		for _, c := range h.Constraints {
+			doc.Search.Limits = append(doc.Search.Limits, c.Text)
+		}
+	}
+	return doc
 }
 
 // generous is what a plan's estimate has too much for many runs in a row: start, stop

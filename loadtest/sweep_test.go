@@ -43,13 +43,7 @@ func TestSweepIsInterruptedAndResumed(t *testing.T) {
 	}
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	o.Before = func(st loadtest.SweepState) loadtest.Progress {
-		return hook{func(phase string) {
-			if st.Run == 3 && !st.Again && phase == "measure" {
-				interrupt()
-			}
-		}}
-	}
+	o.Before = inThirdRun(interrupt)
 	first, dir, err := loadtest.RunSweep(ctx, o)
 	if err != nil {
 		t.Fatal(err)
@@ -72,25 +66,7 @@ func TestSweepIsInterruptedAndResumed(t *testing.T) {
 	if again != dir || !s.Complete || s.PlanHash != first.PlanHash || s.ExitCode != loadtest.ExitOK && s.ExitCode != loadtest.ExitInvalid {
 		t.Errorf("in %s: complete %v, exit code %d", again, s.Complete, s.ExitCode)
 	}
-	for i, r := range kept {
-		if s.Runs[i].Folder != r.Folder {
-			t.Errorf("run %d was %s and is %s", i, r.Folder, s.Runs[i].Folder)
-		}
-	}
-	counted := map[int]int{}
-	for _, r := range s.Runs {
-		if r.Counts() {
-			counted[r.Step]++
-		}
-		if _, err := reports.Read(filepath.Join(dir, r.Folder)); err != nil {
-			t.Errorf("run %s: %v", r.Folder, err)
-		}
-	}
-	for step, n := range counted {
-		if n != 1 {
-			t.Errorf("step %d has %d runs that count", step, n)
-		}
-	}
+	goneOn(t, kept, s, dir)
 	for i, st := range o.Plan.Order(s.Rounds[0], 0) {
 		if !slices.ContainsFunc(s.Runs, func(r reports.SweepRun) bool { return r.Step == i && r.Cell == st.Cell && r.Block == st.Block }) {
 			t.Errorf("step %d, cell %d, has no run", i, st.Cell)
@@ -102,6 +78,41 @@ func TestSweepIsInterruptedAndResumed(t *testing.T) {
 		}
 	}
 	refused(t, o, dir)
+}
+
+// inThirdRun calls do within the measured phase of the third run.
+func inThirdRun(do func()) func(loadtest.SweepState) loadtest.Progress {
+	return func(st loadtest.SweepState) loadtest.Progress {
+		return hook{func(phase string) {
+			if st.Run == 3 && !st.Again && phase == "measure" {
+				do()
+			}
+		}}
+	}
+}
+
+// goneOn sees that a resumed sweep in dir kept the runs that it had, and made none twice.
+func goneOn(t *testing.T, kept []reports.SweepRun, s *reports.Sweep, dir string) {
+	t.Helper()
+	for i, r := range kept {
+		if s.Runs[i].Folder != r.Folder {
+			t.Errorf("run %d was %s and is %s", i, r.Folder, s.Runs[i].Folder)
+		}
+	}
+	counted := map[[2]int]int{}
+	for _, r := range s.Runs {
+		if r.Counts() {
+			counted[[2]int{r.Round, r.Step}]++
+		}
+		if _, err := reports.Read(filepath.Join(dir, r.Folder)); err != nil {
+			t.Errorf("run %s: %v", r.Folder, err)
+		}
+	}
+	for step, n := range counted {
+		if n != 1 {
+			t.Errorf("round and step %v have %d runs that count", step, n)
+		}
+	}
 }
 
 // refused sees that a sweep does not go on under another plan, unless it is told to.

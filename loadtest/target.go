@@ -28,6 +28,7 @@ type system struct {
 	urls    []string     // WebSocket addresses of the clients
 	scrapes []string     // addresses of metrics
 	peer    announcement // of a server of others
+	ended   []ended      // processes that faults have killed, in their order
 }
 
 // server is a place in the system under test: what is started there, and the
@@ -162,7 +163,7 @@ func (s *system) way(g, manager *server, relayed bool) (link, rpc string, err er
 // did not answer.
 func (s *system) survivors(from, to scrapes) scrapes {
 	out := slices.Clone(from)
-	places := slices.Concat(s.managers, s.gateways) // the order of s.scrapes
+	places := s.places()
 	for i := range out {
 		if i >= len(to) || to[i] == nil || i < len(places) && places[i].starts > 1 {
 			out[i] = nil

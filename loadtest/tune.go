@@ -14,28 +14,22 @@ import (
 	"firetower/scenarios"
 )
 
-// TuneOptions are what a search needs beside its plan.
-type TuneOptions struct {
-	// Options are those of every run.
-	Options Options
-	Plan    *TunePlan
-	// Before is called before each run, After with its result.
-	Before func(SweepState) Progress
-	After  func(result *reports.Result, dir string)
-}
-
 // RunTune carries out a search, and returns its answer and the folder that it was
-// written to. An interrupted search has an answer as well: that nothing is confirmed.
-func RunTune(ctx context.Context, o TuneOptions) (*reports.Tune, string, error) {
-	p := o.Plan.Sweep
-	so := SweepOptions{Options: o.Options, Plan: p, Name: p.Base.Scenario.Name + "-tune", Before: o.Before, After: o.After}
-	s, dir, err := openSweep(so)
+// written to. An interrupted search has an answer as well: that nothing is confirmed; it
+// goes on from there when o names its folder in Resume, as a sweep does. The Plan of o is
+// that of the search, and its Name by default the scenario's with -tune.
+func RunTune(ctx context.Context, p *TunePlan, o SweepOptions) (*reports.Tune, string, error) {
+	o.Plan = p.Sweep
+	if o.Name == "" {
+		o.Name = p.Sweep.Base.Scenario.Name + "-tune"
+	}
+	s, dir, err := openSweep(o)
 	if err != nil {
 		return nil, dir, err
 	}
-	failed := p.carryOut(ctx, so, s, dir)
+	failed := newSession(o, s, dir).carryOut(ctx)
 	finish(ctx, s, failed)
-	t, err := o.Plan.answer(s)
+	t, err := p.answer(s)
 	if err != nil {
 		return nil, dir, errors.Join(failed, err, reports.WriteSweepState(dir, s))
 	}

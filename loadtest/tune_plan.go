@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"firetower/reports"
 	"firetower/scenarios"
 )
 
@@ -96,8 +97,7 @@ func NewTunePlan(s scenarios.Scenario, o TuneSettings, m Machine) (*TunePlan, er
 	if err != nil {
 		return nil, err
 	}
-	sweep.halving = &halving{Short: shape.search, Full: shape.confirm, Finalists: shape.finalists, Confirm: true, Constraints: o.Constraints}
-	sweep.budget = o.Budget
+	sweep.search(reports.SweepSearch{Budget: o.Budget.Seconds(), Finalists: shape.finalists, Short: shape.search}, o.Constraints)
 	p.Sweep = sweep
 	return p, nil
 }

@@ -320,28 +320,3 @@ func TestDefaultSpaceHasTheDefault(t *testing.T) {
 		}
 	}
 }
-
-// A search over real processes, of one setting against the default.
-func TestTuneOverProcesses(t *testing.T) {
-	t.Parallel()
-	p := tuneOf(t, loadtest.TuneSettings{Space: "bucket.Num=1"})
-	p.WithoutBudget()
-	mark := newMarker()
-	answer, dir, err := loadtest.RunTune(t.Context(), loadtest.TuneOptions{
-		Options: loadtest.Options{Executable: binary, Environ: append(os.Environ(), markerVariable+"="+mark), Root: t.TempDir()}, Plan: p,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	nothingLeft(t, mark)
-	again, err := reports.ReadTune(dir)
-	if err != nil || again.Verdict != answer.Verdict || !again.Search.Complete {
-		t.Fatalf("%v: %+v", err, again)
-	}
-	// A starved machine makes runs invalid, by right; a setting of which none is left is no candidate.
-	if answer.Verdict != reports.TuneUnconfirmed {
-		if _, err := config.LoadGateway(config.Sources{GatewayFile: filepath.Join(dir, reports.TuneGateway)}); err != nil {
-			t.Error(err)
-		}
-	}
-}

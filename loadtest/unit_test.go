@@ -261,63 +261,6 @@ func TestMetricsOfTheServers(t *testing.T) {
 	}
 }
 
-func TestFaultAccountTellsWhatIsTheFaults(t *testing.T) {
-	t.Parallel()
-	// A fault at 1,000 ms, ready again at 2,000, in a window that ends at 5,000.
-	got := map[int]int64{100: 10, 900: 10, 950: 4, 1100: -1, 1900: -1, 2100: 0, 2200: 7, 2300: 10, 2400: 10}
-	f, unexplained := loadtest.FaultAccount(1000, 2000, 1000, 3000, 10, got)
-	if f.Lost != 6+10+3 || f.Messages != 3 || f.Refused != 2 || unexplained != 0 {
-		t.Errorf("%+v, %d unexplained", f, unexplained)
-	}
-	for name, v := range map[string]struct {
-		got  *float64
-		want float64
-	}{
-		"down":           {f.Down, 1000},
-		"detected":       {f.Detected, 5},
-		"republished":    {f.Republished, 1020},
-		"first delivery": {f.FirstDelivery, 1201}, // of the message at 2,200, which some got
-		"recovered":      {f.Recovered, 1302},     // when the message at 2,300 reached the last
-	} {
-		if v.got == nil || *v.got != v.want {
-			t.Errorf("%s after %v, want %v", name, v.got, v.want)
-		}
-	}
-	// A loss long before or after is not the fault's.
-	got[-500], got[6000] = 9, 8
-	f, unexplained = loadtest.FaultAccount(1000, 2000, 1000, 3000, 10, got)
-	if f.Lost != 19 || unexplained != 3 {
-		t.Errorf("%+v, %d unexplained, want 3", f, unexplained)
-	}
-	if f.Recovered != nil {
-		t.Errorf("the last message was lost, and yet all deliver from %v on", *f.Recovered)
-	}
-}
-
-func TestMessagesForNobodyTellNothing(t *testing.T) {
-	t.Parallel()
-	f, _ := loadtest.FaultAccount(1000, 2000, 1000, 3000, 0, map[int]int64{2100: 0})
-	if f.Recovered == nil || *f.Recovered != 0 {
-		t.Errorf("recovered after %v, by a message without a receiver", f.Recovered)
-	}
-	if n := loadtest.Completions([]int64{0, 10, 0}); n != 1 {
-		t.Errorf("%d completions, want that of the one message that had receivers", n)
-	}
-}
-
-func TestFaultTellsWhatTheInnocentLost(t *testing.T) {
-	t.Parallel()
-	for _, arrived := range []int64{0, 1000} {
-		f, err := loadtest.LostInnocent(arrived, 70, 80)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f.LostInnocent != 80 || (f.Innocent != nil) != (arrived > 0) {
-			t.Errorf("%d arrived: lost %d, latency %v", arrived, f.LostInnocent, f.Innocent)
-		}
-	}
-}
-
 func TestCountersOfAServerThatWasReplacedAreItsOwn(t *testing.T) {
 	t.Parallel()
 	from := []string{"firetower_manager_drops_total 5\n", "firetower_gateway_drops_total 7\n", "firetower_gateway_drops_total 9\n", "firetower_gateway_drops_total 3\n"}

@@ -92,33 +92,6 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 // a client did not wait so long for is not due to it.
 const churnGrace = time.Second
 
-// victim is the gateway whose clients are not innocent of the faults, -1 when there
-// is none, or more than one.
-func victim(s scenarios.Scenario) int {
-	found := -1
-	for _, f := range s.Faults {
-		at := f.Victim
-		switch f.Kind {
-		case scenarios.FaultGatewayKill, scenarios.FaultGatewayPause, scenarios.FaultLinkBlackhole:
-		case scenarios.FaultManagerRestart:
-			// The gateways of manager v are v, v+managers, and so on.
-			if s.Topology.Managers < 2 || at+s.Topology.Managers < s.Topology.Gateways {
-				return -1
-			}
-		default:
-			return -1
-		}
-		if found >= 0 && found != at {
-			return -1
-		}
-		found = at
-	}
-	if s.Topology.Gateways < 2 {
-		return -1
-	}
-	return found
-}
-
 func startWorker(ctx context.Context, n *nursery, name string, c simulator.Config) (*workerHandle, error) {
 	process, err := n.start("worker", name, true, "loadtest", "worker")
 	if err != nil {

@@ -48,7 +48,12 @@ func (r *Result) budget() block {
 	}
 	row.total = figure(sum) + " ms"
 	b.rows = []barRow{row}
+	var gaps []string
+	for _, g := range r.BudgetGaps {
+		gaps = append(gaps, g.sentence())
+	}
 	return block{
+		Text: gaps,
 		Plot: &plot{
 			Title:   "Mean time of a delivery, by stage",
 			Caption: "Means add up to the mean of the delivery; percentiles do not. Stages that no server told of itself are grey.",
@@ -56,6 +61,11 @@ func (r *Result) budget() block {
 		},
 		Table: &t,
 	}
+}
+
+// sentence says what of a server is in no stage.
+func (g BudgetGap) sentence() string {
+	return fmt.Sprintf("In no stage: %s for %s, %s to %s into the measured phase: %s.", g.Server, seconds(g.To-g.From), seconds(g.From), seconds(g.To), g.Reason)
 }
 
 // capacity is the search for the highest rate.

@@ -5,19 +5,20 @@ import (
 	"math"
 )
 
-// faultBlocks tell what was done, when what followed, and what it cost whom.
+// faultBlocks tell what was done, when what followed, and what it cost whom. Several
+// faults are put side by side first.
 func (r *Result) faultBlocks() []block {
 	var out []block
+	if len(r.Faults) > 1 {
+		t := faultTable(r.Faults)
+		out = append(out, block{Heading: "All faults", Text: []string{"From detected to steady: milliseconds after the fault. Others are the clients of other gateways than its victim."}, Table: &t})
+	}
 	for _, f := range r.Faults {
-		heading := f.Kind
-		if f.Victim != "" {
-			heading += " of " + f.Victim
+		b := block{Heading: f.name() + ", " + seconds(f.At) + " into the measured phase", Text: []string{f.cost()}, Plot: f.timeline()}
+		if f.InnocentNote != "" {
+			b.Text = append(b.Text, fmt.Sprintf("Of the %s of other gateways nothing is told: %s.", plural(int64(f.InnocentClients), "client"), f.InnocentNote))
 		}
-		out = append(out, block{
-			Heading: heading + ", " + seconds(f.At) + " into the measured phase",
-			Text:    []string{f.cost()},
-			Plot:    f.timeline(),
-		})
+		out = append(out, b)
 		t := distributionTable("delivery, ms")
 		for _, d := range []struct {
 			name string
@@ -36,6 +37,59 @@ func (r *Result) faultBlocks() []block {
 		}
 	}
 	return out
+}
+
+// faultTable is a row of figures for each fault.
+func faultTable(faults []Fault) table {
+	t := table{Head: []string{"fault", "at", "detected", "victim back", "first delivery", "recovered", "steady", "lost", "refused", "others p99, ms", "others lost"}}
+	for _, f := range faults {
+		others, lost := none, none
+		if f.hasInnocents() && f.InnocentNote == "" {
+			others, lost = figureOr(p99(f.Innocent)), commas(f.LostInnocent)
+		}
+		t.Rows = append(t.Rows, []string{
+			f.name(), seconds(f.At), neverOr(f.Detected), neverOr(f.Down), neverOr(f.FirstDelivery), neverOr(f.Recovered), neverOr(f.Steady),
+			commas(f.Lost), commas(f.Refused), others, lost,
+		})
+	}
+	return t
+}
+
+// name is what was done to whom.
+func (f Fault) name() string {
+	if f.Victim == "" {
+		return f.Kind
+	}
+	return f.Kind + " of " + f.Victim
+}
+
+// line tells when what followed a fault.
+func (f Fault) line() string {
+	text := fmt.Sprintf("%s at %s: detected %s, down %s, all deliver %s", f.name(), seconds(f.At), after(f.Detected), after(f.Down), after(f.Recovered))
+	if f.Reconnected != nil {
+		text += ", all back " + after(f.Reconnected)
+	}
+	return text
+}
+
+// costLine tells what a fault cost, and those whom it did not happen to.
+func (f Fault) costLine() string {
+	text := fmt.Sprintf("first delivery %s; %s lost, %s refused", after(f.FirstDelivery), plural(f.Lost, "delivery"), plural(f.Refused, "message"))
+	switch {
+	case f.InnocentNote != "":
+		text += "; clients elsewhere: not told"
+	case f.hasInnocents():
+		text += fmt.Sprintf("; clients elsewhere: p99 %s ms, %s lost", figureOr(p99(f.Innocent)), commas(f.LostInnocent))
+	}
+	return text
+}
+
+// after is the time from a fault to what followed it.
+func after(v *float64) string {
+	if v == nil {
+		return "never"
+	}
+	return seconds(*v)
 }
 
 // cost is what a fault lost, in a sentence.

@@ -66,43 +66,6 @@ func PointLatest(root, dir string) error {
 	return nil
 }
 
-// Kind is what a folder of reports holds.
-type Kind string
-
-// The kinds. A search holds the document of its sweep as well.
-const (
-	KindRun    Kind = "run"
-	KindVersus Kind = "comparison of targets"
-	KindSweep  Kind = "sweep"
-	KindTune   Kind = "search"
-)
-
-// KindOf tells what a folder holds, by its documents; "" is none of them.
-func KindOf(dir string) Kind {
-	for _, k := range []struct {
-		file string
-		kind Kind
-	}{{TuneFile, KindTune}, {SweepFile, KindSweep}, {VersusFile, KindVersus}, {ResultFile, KindRun}} {
-		if _, err := os.Stat(filepath.Join(dir, k.file)); err == nil {
-			return k.kind
-		}
-	}
-	return ""
-}
-
-// Locate is the folder or file that path stands for: itself, or the latest run below
-// it when it is a folder of runs.
-func Locate(path string) string {
-	if KindOf(path) != "" {
-		return path
-	}
-	latest := filepath.Join(path, LatestLink)
-	if info, err := os.Stat(latest); err != nil || !info.IsDir() {
-		return path
-	}
-	return latest
-}
-
 // Write puts the result and all that is made from it into dir: result.json,
 // latency.hlog, summary.txt, report.html and scenario.toml. It writes as much as it
 // can and joins the errors, since a report without its page is better than none.

@@ -66,19 +66,7 @@ var scalars = map[string]func(*Result) (float64, string){
 		}
 		return float64(r.Slow.Disconnected), ""
 	},
-	"fault.recovery": func(r *Result) (float64, string) {
-		if len(r.Faults) == 0 {
-			return 0, "the run had no fault"
-		}
-		worst := 0.0
-		for _, f := range r.Faults {
-			if f.Recovered == nil {
-				return 0, "the run did not recover"
-			}
-			worst = max(worst, *f.Recovered)
-		}
-		return worst, ""
-	},
+	"fault.recovery":         faults(func(f Fault) *float64 { return f.Recovered }, "the run did not recover"),
 	"reconnects":             count(func(r *Result) int64 { return r.Reconnects }),
 	"connect_seconds":        func(r *Result) (float64, string) { return r.ConnectSeconds, "" },
 	"connections_per_second": func(r *Result) (float64, string) { return r.ConnectionsPerSecond, "" },
@@ -95,10 +83,10 @@ var scalars = map[string]func(*Result) (float64, string){
 		}
 		return float64(r.Churn.Changes), ""
 	},
-	"fault.innocent.p99":  faults(func(f Fault) *float64 { return p99(f.Innocent) }, "no client was innocent of the fault"),
+	"fault.innocent.p99":  innocents(func(f Fault) *float64 { return p99(f.Innocent) }),
 	"fault.reconnected":   faults(func(f Fault) *float64 { return f.Reconnected }, "not every client came back"),
 	"fault.steady":        faults(func(f Fault) *float64 { return f.Steady }, "the latency did not come back"),
-	"fault.lost_innocent": faults(func(f Fault) *float64 { n := float64(f.LostInnocent); return &n }, ""),
+	"fault.lost_innocent": innocents(func(f Fault) *float64 { n := float64(f.LostInnocent); return &n }),
 	"capacity.messages_per_second": func(r *Result) (float64, string) {
 		if r.Capacity == nil {
 			return 0, "the scenario does not search for its capacity"
@@ -151,6 +139,32 @@ func faults(get func(Fault) *float64, none string) func(*Result) (float64, strin
 		}
 		return worst, ""
 	}
+}
+
+// innocents is the worst of all faults that left some clients alone. One of which nothing
+// can be told of them leaves the figure unknown.
+func innocents(get func(Fault) *float64) func(*Result) (float64, string) {
+	return func(r *Result) (float64, string) {
+		some := Result{}
+		for _, f := range r.Faults {
+			if f.InnocentNote != "" {
+				return 0, "of the clients that a fault did not happen to nothing is told: " + f.InnocentNote
+			}
+			if f.hasInnocents() {
+				some.Faults = append(some.Faults, f)
+			}
+		}
+		if len(r.Faults) > 0 && len(some.Faults) == 0 {
+			return 0, "no client was innocent of the fault"
+		}
+		return faults(get, "nothing reached the clients that are innocent of the fault")(&some)
+	}
+}
+
+// hasInnocents tells whether there were clients that the fault did not happen to; older
+// documents do not say how many.
+func (f Fault) hasInnocents() bool {
+	return f.InnocentClients > 0 || f.Innocent != nil || f.LostInnocent > 0
 }
 
 func p99(d *Distribution) *float64 {

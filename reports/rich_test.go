@@ -258,7 +258,8 @@ func TestSummaryOfEverything(t *testing.T) {
 	for _, want := range []string{
 		"DEGRADED: rich on firetower, 1 of 3 thresholds failed", "of 4,049 messages, 49 never reached all subscribers and are not in the completion",
 		"  capacity   140 messages/s (1.4M deliveries/s) with a p99 of at most 250 ms; 150 did not hold",
-		"  fault      gateway-kill of gateway-0 at 13.0 s: 4,812 deliveries lost, down 1.20 s", "  checks     1 ok", "fan-out 8.00, rest 4.60\n", "  reconnect             3,000",
+		"  fault      gateway-kill of gateway-0 at 13.0 s: detected 3.20 ms, down 1.20 s, all deliver 2.31 s, all back 2.20 s",
+		"             first delivery 4.60 ms; 4,812 deliveries lost, 7 messages refused; clients elsewhere: p99 5.66 ms, 0 lost", "  checks     1 ok", "fan-out 8.00, rest 4.60\n", "  reconnect             3,000",
 		"24 % of what the workers can take", "  budget     mean ms: manager 0.800, link 0.400,", "  report     reports/runs/x/report.html",
 	} {
 		if !strings.Contains(text, want) {
@@ -305,5 +306,114 @@ func TestBaselinesRender(t *testing.T) {
 	})
 	if err != nil || n < 10 {
 		t.Errorf("looked at %d results: %v", n, err)
+	}
+}
+
+// twice is the rich sample with a fault of all gateways before the one of gateway-0.
+func twice(t *testing.T) *reports.Result {
+	t.Helper()
+	r := rich(t, 40)
+	first := reports.Fault{
+		Kind: "manager-restart", Victim: "manager-0", At: 4000, Down: ptr(1010.0), Detected: ptr(2.5), FirstDelivery: ptr(1100.0), Recovered: ptr(1110.0),
+		Window: 5000, Lost: 12, Messages: 1, Refused: 22,
+	}
+	r.Faults = append([]reports.Fault{first}, r.Faults...)
+	r.Faults[1].InnocentClients = 5000
+	if err := r.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Each of several faults has figures of its own in the summary and on the page, where they
+// stand side by side as well.
+func TestEachFaultHasItsFigures(t *testing.T) {
+	t.Parallel()
+	r := twice(t)
+	text := r.Summary("")
+	for _, want := range []string{
+		"  fault      manager-restart of manager-0 at 4.00 s: detected 2.50 ms, down 1.01 s, all deliver 1.11 s\n",
+		"             first delivery 1.10 s; 12 deliveries lost, 22 messages refused\n",
+		"  fault      gateway-kill of gateway-0 at 13.0 s: detected 3.20 ms, down 1.20 s, all deliver 2.31 s, all back 2.20 s\n",
+		"             first delivery 4.60 ms; 4,812 deliveries lost, 7 messages refused; clients elsewhere: p99 5.66 ms, 0 lost\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the summary lacks %q:\n%s", want, text)
+		}
+	}
+	page, err := r.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"All faults", "others p99, ms", "manager-restart of manager-0, 4.00 s into", "gateway-kill of gateway-0, 13.0 s into"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if page, err = rich(t, 40).HTML(); err != nil || strings.Contains(string(page), "All faults") {
+		t.Errorf("one fault stands beside itself: %v", err)
+	}
+}
+
+// The figures of those whom a fault did not happen to are of the faults that have such,
+// and are unknown, not none, where they cannot be told.
+func TestFiguresOfTheInnocent(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		change  func(r *reports.Result)
+		p99     float64
+		lost    float64
+		problem string
+	}{
+		{"one of two faults has innocents", func(r *reports.Result) { r.Faults[1].LostInnocent = 3 }, 5.66, 3, ""},
+		{"no fault has", func(r *reports.Result) { r.Faults = r.Faults[:1] }, 0, 0, "no client was innocent of the fault"},
+		{"they cannot be told apart", func(r *reports.Result) {
+			r.Faults[1].Innocent, r.Faults[1].InnocentNote = nil, "because"
+		}, 0, 0, "nothing is told: because"},
+		{"there was no fault", func(r *reports.Result) { r.Faults = nil }, 0, 0, "the run had no fault"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := twice(t)
+			tt.change(r)
+			for metric, want := range map[string]float64{"fault.innocent.p99": tt.p99, "fault.lost_innocent": tt.lost} {
+				got, reason := r.Metric(metric)
+				if got = math.Round(got*100) / 100; got != want || !strings.Contains(reason, tt.problem) || (reason == "") != (tt.problem == "") {
+					t.Errorf("%s is %v, %q, want %v, %q", metric, got, reason, want, tt.problem)
+				}
+			}
+			if text := r.Summary(""); strings.Contains(tt.problem, "because") && !strings.Contains(text, "; clients elsewhere: not told\n") {
+				t.Errorf("the summary does not say so:\n%s", text)
+			}
+		})
+	}
+}
+
+// What is in no stage of the budget is told, with whose it is and for how long.
+func TestGapsOfTheBudgetAreTold(t *testing.T) {
+	t.Parallel()
+	r := rich(t, 40)
+	if text := r.Summary(""); strings.Contains(text, "without") {
+		t.Errorf("a gap out of nothing:\n%s", text)
+	}
+	r.BudgetGaps = []reports.BudgetGap{
+		{Server: "gateway-0", From: 13_000, To: 13_004, Reason: "from its last answer until it was killed"},
+		{Server: "gateway-0.2", From: 13_004, To: 15_504, Reason: "it did not answer before it was killed"},
+	}
+	if text := r.Summary(""); !strings.Contains(text, "\n             without 2.50 s of gateway-0.2: it did not answer before it was killed\n") || strings.Contains(text, "of gateway-0:") {
+		t.Errorf("the summary tells no gap, or one of 4 ms:\n%s", text)
+	}
+	page, err := r.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"In no stage: gateway-0 for 4.00 ms, 13.0 s to 13.0 s into the measured phase: from its last answer until it was killed.",
+		"In no stage: gateway-0.2 for 2.50 s, 13.0 s to 15.5 s into the measured phase: it did not answer before it was killed.",
+	} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page lacks %q", want)
+		}
 	}
 }

@@ -63,7 +63,7 @@ func readSet(path string) (Set, error) {
 			return Set{}, err
 		}
 		s := Set{Label: ShortTarget(r.Target), Runs: []*Result{r}}
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		if FolderOf(dir) == dir {
 			if s.Within, err = Within(dir); err != nil {
 				return Set{}, err
 			}
@@ -80,7 +80,8 @@ func readSet(path string) (Set, error) {
 	return v.Set(dir, target)
 }
 
-// Set reads the runs of one target from the comparison's folder. A target that is an
+// Set reads the runs of one target from the comparison's folder, or the one that its
+// document lies in. A target that is an
 // executable may be named as it is shown, without its folder.
 func (v *Versus) Set(dir, target string) (Set, error) {
 	if !slices.Contains(v.Targets, target) {
@@ -93,6 +94,7 @@ func (v *Versus) Set(dir, target string) (Set, error) {
 	if !slices.Contains(v.Targets, target) {
 		return Set{}, fmt.Errorf("%s: %w %q; there are %s", dir, ErrNoTarget, target, strings.Join(v.Targets, ", "))
 	}
+	dir = FolderOf(dir)
 	whole, err := filepath.Abs(dir)
 	if err != nil {
 		return Set{}, fmt.Errorf("read comparison: %w", err)

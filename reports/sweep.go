@@ -70,6 +70,8 @@ type Sweep struct {
 	// Drift is how the baseline changed over the sweep, one for each objective.
 	Drift       []SweepDrift `json:"drift"`
 	Environment Environment  `json:"environment"`
+	// Search is what makes a search for the best setting of the sweep, null of any other.
+	Search *SweepSearch `json:"search,omitempty"`
 }
 
 // SweepAxis is one key and the values that it takes.

@@ -38,8 +38,12 @@ func (r *Result) Summary(dir string) string {
 	if text := r.capacityLine(); text != "" {
 		lines = append(lines, text)
 	}
-	for _, f := range r.Faults {
-		lines = append(lines, clip("  fault      "+f.line(), lineWidth))
+	for i, f := range r.Faults {
+		if i == 3 {
+			lines = append(lines, fmt.Sprintf("             and %d more, see the report", len(r.Faults)-i))
+			break
+		}
+		lines = append(lines, clip("  fault      "+f.line(), lineWidth), clip("             "+f.costLine(), lineWidth))
 	}
 	lines = append(lines, r.costLines()...)
 	lines = append(lines, r.clientLines()...)
@@ -107,14 +111,15 @@ func (r *Result) capacityLine() string {
 	return text + "; capacity.to ends the search there"
 }
 
-// budgetLine is where the mean time of a delivery went; empty when no one told.
-func (r *Result) budgetLine() string {
+// budgetLines are where the mean time of a delivery went, and what is in none of the
+// stages; none when no one told.
+func (r *Result) budgetLines() []string {
 	sum := 0.0
 	for _, s := range r.Budget {
 		sum += s.Mean
 	}
 	if sum <= 0 {
-		return ""
+		return nil
 	}
 	parts := make([]string, 0, len(r.Budget))
 	for _, s := range r.Budget {
@@ -127,8 +132,18 @@ func (r *Result) budgetLine() string {
 			parts = append(parts, name+" "+figure(s.Mean))
 		}
 	}
-	return clip("  budget     mean ms: "+strings.Join(parts, ", "), lineWidth)
+	lines := []string{clip("  budget     mean ms: "+strings.Join(parts, ", "), lineWidth)}
+	for _, g := range r.BudgetGaps {
+		if g.To-g.From >= wideGap {
+			lines = append(lines, clip(fmt.Sprintf("             without %s of %s: %s", seconds(g.To-g.From), g.Server, g.Reason), lineWidth))
+		}
+	}
+	return lines
 }
+
+// wideGap is how long a server's silence is that a summary tells of, in milliseconds.
+// Shorter ones are on the page: every server that is killed leaves one of a few.
+const wideGap = 100
 
 // clientLines are what became of the clients that do more than listen, and what they
 // left behind.
@@ -245,10 +260,7 @@ func (r *Result) costLines() []string {
 		}
 		lines = append(lines, line)
 	}
-	if text := r.budgetLine(); text != "" {
-		lines = append(lines, text)
-	}
-	return lines
+	return append(lines, r.budgetLines()...)
 }
 
 func (r *Result) checkLine() string {
@@ -327,25 +339,6 @@ func (t Threshold) is() string {
 		return "unknown: " + t.Reason
 	}
 	return withUnit(*t.Value, t.Unit)
-}
-
-// line tells a fault in one line, in the order in which things happen.
-func (f Fault) line() string {
-	at := func(v *float64) string {
-		if v == nil {
-			return "never"
-		}
-		return seconds(*v)
-	}
-	text := f.Kind
-	if f.Victim != "" {
-		text += " of " + f.Victim
-	}
-	text += fmt.Sprintf(" at %s: %s lost, down %s, first delivery %s, all deliver %s", seconds(f.At), plural(f.Lost, "delivery"), at(f.Down), at(f.FirstDelivery), at(f.Recovered))
-	if f.Reconnected != nil {
-		text += ", all back " + at(f.Reconnected)
-	}
-	return text
 }
 
 // clip shortens a line to at most n characters.

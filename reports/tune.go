@@ -66,6 +66,21 @@ type Tune struct {
 	Search *Sweep `json:"search"`
 }
 
+// SweepSearch is the plan of a search as far as it is more than that of a sweep, and what
+// of its budget is spent: with it a search is resumed from the document of its sweep.
+type SweepSearch struct {
+	// Limits are the constraints, as they were written.
+	Limits []string `json:"limits"`
+	// Budget is how long the search may take, and Spent how long it took so far, over all
+	// sessions of a resumed one, in seconds. A budget of 0 has no end.
+	Budget float64 `json:"budget_seconds"`
+	Spent  float64 `json:"spent_seconds"`
+	// Finalists are the settings of the last round, the default not counted, and Short the
+	// measured phase of the rounds before it, in seconds.
+	Finalists int     `json:"finalists"`
+	Short     float64 `json:"short_measure_seconds"`
+}
+
 // TuneConstraint is a limit that a setting must keep.
 type TuneConstraint struct {
 	Text   string `json:"text"`

@@ -12,6 +12,9 @@ func (t *Tune) Summary(dir string) string {
 	var b strings.Builder
 	s := t.Search
 	fmt.Fprintf(&b, "%s\n", t.Headline())
+	if s.Interrupted {
+		fmt.Fprintf(&b, "  interrupted: go on with firetower tune --resume %s\n", or(dir))
+	}
 	for _, f := range t.Findings {
 		for j, line := range wrap(f, 96) {
 			lead := "  "

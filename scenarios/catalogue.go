@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+
+	"firetower/config/suggest"
 )
 
 //go:embed catalogue/*.toml
@@ -38,7 +40,7 @@ func IsFile(ref string) bool {
 func Open(name string) (Scenario, error) {
 	data, err := catalogue.ReadFile("catalogue/" + name + ".toml")
 	if err != nil {
-		return Scenario{}, fmt.Errorf("%w: %q%s (known: %s)", ErrUnknown, name, DidYouMean(name, Names()), strings.Join(Names(), ", "))
+		return Scenario{}, fmt.Errorf("%w: %q%s (known: %s)", ErrUnknown, name, suggest.DidYouMean(name, Names()), strings.Join(Names(), ", "))
 	}
 	return Decode("scenarios/catalogue/"+name+".toml", data)
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"firetower/config/suggest"
 )
 
 // ProblemError is one thing that is wrong with a scenario file.
@@ -127,7 +129,7 @@ func (d *decoder) table(prefix string, t map[string]any) {
 			continue
 		}
 		known := append(names(scenarioKeys), "slow", "fault", "gateway", "manager")
-		d.fail(full, "unknown key"+DidYouMean(full, known))
+		d.fail(full, "unknown key"+suggest.DidYouMean(full, known))
 	}
 }
 
@@ -176,7 +178,7 @@ func decodeEntries[T any](d *decoder, name string, v any, keys []key[T], def fun
 			full := at + "." + field
 			k, ok := find(keys, field)
 			if !ok {
-				d.fail(full, "unknown key"+DidYouMean(field, names(keys)))
+				d.fail(full, "unknown key"+suggest.DidYouMean(field, names(keys)))
 				continue
 			}
 			d.note(full)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"firetower/config/suggest"
 )
 
 // key is one key of a table T of the format: its name, what it is for, where it is
@@ -93,7 +95,7 @@ func (k key[T]) problem(t *T) string {
 	value := k.at(t)
 	if k.choices != nil {
 		if got := word(value); !slices.Contains(k.choices, got) {
-			return fmt.Sprintf("must be %s, got %q%s", orList(k.choices), got, DidYouMean(got, k.choices))
+			return fmt.Sprintf("must be %s, got %q%s", orList(k.choices), got, suggest.DidYouMean(got, k.choices))
 		}
 	}
 	if k.form != nil && !k.form.MatchString(word(value)) {

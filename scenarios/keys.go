@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"firetower/config/suggest"
 )
 
 // When a key means something.
@@ -173,7 +175,7 @@ func (s *Scenario) Set(name, text string) error {
 	}
 	k, ok := find(scenarioKeys, name)
 	if !ok {
-		return fmt.Errorf("no key %q%s", name, DidYouMean(name, names(scenarioKeys)))
+		return fmt.Errorf("no key %q%s", name, suggest.DidYouMean(name, names(scenarioKeys)))
 	}
 	if err := assignText(k.at(s), text); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -187,7 +189,7 @@ func (s *Scenario) setSlow(name, text string) error {
 	k, ok := find(slowKeys, name)
 	switch {
 	case !ok:
-		return fmt.Errorf("no key %q%s", "slow."+name, DidYouMean(name, names(slowKeys)))
+		return fmt.Errorf("no key %q%s", "slow."+name, suggest.DidYouMean(name, names(slowKeys)))
 	case len(s.Slow) != 1:
 		return fmt.Errorf("slow.%s: needs a scenario with one [[slow]], this one has %d", name, len(s.Slow))
 	case name == "count" && strings.TrimSpace(text) == "0":

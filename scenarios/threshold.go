@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"firetower/config/suggest"
 )
 
 // MetricKind is what a metric is counted in, and so which units its limit takes.
@@ -152,7 +154,7 @@ func ParseThreshold(text string) (Threshold, error) {
 	t := Threshold{Text: squeezed, Metric: squeezed[:at], Op: op}
 	var ok bool
 	if t.Kind, ok = metricKind(t.Metric); !ok {
-		return Threshold{}, fmt.Errorf("%q: no metric %q%s", text, t.Metric, DidYouMean(t.Metric, Metrics()))
+		return Threshold{}, fmt.Errorf("%q: no metric %q%s", text, t.Metric, suggest.DidYouMean(t.Metric, Metrics()))
 	}
 	var err error
 	if t.Limit, err = parseLimit(squeezed[at+len(op):], t.Kind); err != nil {

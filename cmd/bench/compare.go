@@ -65,7 +65,7 @@ func (s *settings) do(ctx context.Context, stdout io.Writer, now func() time.Tim
 		return fmt.Errorf("no benchmark of %s matches %s", strings.Join(packages(), ", "), s.bench)
 	}
 	began := now()
-	if err := measure(ctx, s, benchmarks, revisions, stdout); err != nil {
+	if err := measure(ctx, s, benchmarks, revisions, stdout, now); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%d benchmarks ran %d times in %s\n", len(benchmarks), s.count, now().Sub(began).Round(time.Second))

@@ -62,6 +62,39 @@ func TestArguments(t *testing.T) {
 	}
 }
 
+// A run may take longer when its benchtime is, and how long iterations take is not known.
+func TestLimitScales(t *testing.T) {
+	for _, tt := range []struct {
+		benchtime string
+		want      time.Duration
+	}{
+		{"1x", 5 * time.Minute},
+		{defaultBenchtime, 5*time.Minute + 12*time.Second},
+		{"10s", 5*time.Minute + 2000*time.Second},
+		{"100000x", 0},
+	} {
+		if got := limitOf(tt.benchtime); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.benchtime, got, tt.want)
+		}
+	}
+}
+
+// Each round says how long the rest takes, by the clock of the tool.
+func TestProgressTellsTheTimeLeft(t *testing.T) {
+	at := time.Unix(0, 0)
+	clock := func() time.Time { // each look is ten seconds after the one before
+		at = at.Add(10 * time.Second)
+		return at
+	}
+	var out bytes.Buffer
+	if err := measure(t.Context(), &settings{count: 3}, nil, nil, &out, clock); err != nil {
+		t.Fatal(err)
+	}
+	if want := "round 1 of 3, about 20s left\nround 2 of 3, about 10s left\nround 3 of 3, about 0s left\n"; out.String() != want {
+		t.Errorf("printed %q, want %q", &out, want)
+	}
+}
+
 // benchmarkFile is a benchmark that allocates so often per operation.
 func benchmarkFile(allocations string) string {
 	return `package histogram

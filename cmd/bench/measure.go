@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // revision is a source tree with the test binaries that were built of it.
@@ -86,7 +87,7 @@ func (r *revision) once(ctx context.Context, b benchmark, benchtime string) erro
 		benchtime = defaultBenchtime
 	}
 	out, err := command(ctx, filepath.Join(r.root, b.pkg), r.binary(b.pkg),
-		"-test.run", "^$", "-test.bench", b.pattern(), "-test.benchtime", benchtime, "-test.benchmem", "-test.short", "-test.timeout", "5m")
+		"-test.run", "^$", "-test.bench", b.pattern(), "-test.benchtime", benchtime, "-test.benchmem", "-test.short", "-test.timeout", limitOf(benchtime).String())
 	if err != nil {
 		return err
 	}
@@ -104,9 +105,34 @@ func (r *revision) once(ctx context.Context, b benchmark, benchtime string) erro
 	return nil
 }
 
+// leastLimit bounds a run of a benchmark at the suite's own benchtime, where the longest
+// takes seconds: it ends what hangs.
+const leastLimit = 5 * time.Minute
+
+// mostSubs is more sub-benchmarks than any benchmark has, each of which may take twice its
+// benchtime.
+const mostSubs = 100
+
+// limitOf is how long one run of a benchmark may take with all its sub-benchmarks. 0 is no
+// limit: how long a number of iterations takes, nobody knows beforehand. How often
+// benchmarks run does not matter, since each time is a process of its own.
+func limitOf(benchtime string) time.Duration {
+	d, err := time.ParseDuration(benchtime)
+	switch {
+	case err == nil:
+		return leastLimit + 2*mostSubs*d
+	case benchtime == "1x":
+		return leastLimit
+	default:
+		return 0
+	}
+}
+
 // measure runs every benchmark so often, each round with all revisions in turn, and the
 // other one first in every other round: what the machine does meanwhile falls on all.
-func measure(ctx context.Context, s *settings, benchmarks []benchmark, revisions []*revision, progress io.Writer) error {
+// After each round it says how long the rest takes, by those so far.
+func measure(ctx context.Context, s *settings, benchmarks []benchmark, revisions []*revision, progress io.Writer, now func() time.Time) error {
+	began := now()
 	for round := range s.count {
 		for _, b := range benchmarks {
 			for i := range revisions {
@@ -116,7 +142,9 @@ func measure(ctx context.Context, s *settings, benchmarks []benchmark, revisions
 			}
 		}
 		if s.count > 1 {
-			fmt.Fprintf(progress, "round %d of %d\n", round+1, s.count)
+			each := now().Sub(began) / time.Duration(round+1)
+			left := time.Duration(s.count-round-1) * each
+			fmt.Fprintf(progress, "round %d of %d, about %v left\n", round+1, s.count, left.Round(time.Second))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"firetower/config"
+	"firetower/config/suggest"
 	"firetower/loadtest"
 	"firetower/reports"
 	"firetower/scenarios"
@@ -257,7 +258,7 @@ func (o *loadtestSettings) checkVariables() error {
 			continue
 		}
 		if strings.HasPrefix(name, variablePrefix) {
-			near := scenarios.DidYouMean(strings.TrimPrefix(name, variablePrefix), short)
+			near := suggest.DidYouMean(strings.TrimPrefix(name, variablePrefix), short)
 			return usagef("%s: unknown variable%s; there are %s, and one for each key of a scenario, as %s for load.payload", name,
 				strings.Replace(near, `"`, `"`+variablePrefix, 1), strings.Join(names[:len(shortVariables)], ", "), variablePrefix+"LOAD_PAYLOAD")
 		}
@@ -268,7 +269,7 @@ func (o *loadtestSettings) checkVariables() error {
 			fmt.Fprintf(o.g.stderr, "%s has no effect on load tests: use --set %s=%s\n", name, strings.Join(keys, " or "), value)
 			continue
 		}
-		if near := scenarios.DidYouMean(name, names); near != "" && strings.Contains(name, "LOAD") {
+		if near := suggest.DidYouMean(name, names); near != "" && strings.Contains(name, "LOAD") {
 			return usagef("%s: unknown variable%s", name, near)
 		}
 	}

@@ -30,11 +30,12 @@ var latestRun = filepath.Join("reports", "runs", reports.LatestLink)
 func newReportShowCommand(g *globalState) *cobra.Command {
 	asJSON, render := false, ""
 	cmd := &cobra.Command{
-		Use:   "show [FOLDER | result.json]",
+		Use:   "show [FOLDER | DOCUMENT]",
 		Short: "Print the summary of a run, of the latest one when none is named",
-		Long: `Print the summary of a run or of a comparison: of its folder, of its result.json,
-or of the latest one in a folder of runs. Without an argument it is the latest
-below reports/runs.`,
+		Long: `Print the summary of a run, a sweep, a search or a comparison of targets: of its
+folder, of its document (result.json, sweep.json, tune.json, vs.json), or of the
+latest one in a folder of runs. Without an argument it is the latest below
+reports/runs.`,
 		Args: maxArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			path := latestRun
@@ -42,36 +43,23 @@ below reports/runs.`,
 				path = args[0]
 			}
 			path = reports.Locate(path)
-			switch reports.KindOf(path) {
-			case reports.KindTune:
-				return showTune(g, path, render, asJSON)
-			case reports.KindSweep:
-				return showSweep(g, path, render, asJSON)
-			case reports.KindVersus:
-				return showVersus(g, path, render, asJSON)
-			default: // a run, or what is none of them, which reading it says
-			}
-			r, err := reports.Read(path)
+			d, err := reports.Open(path)
 			if err != nil {
 				return readError(err)
 			}
 			if render != "" {
-				page, err := r.HTML()
-				if err != nil {
-					return err
-				}
-				if err := os.WriteFile(filepath.Clean(render), page, 0o644); err != nil { //nolint:gosec // a report is for everyone to read
+				if err := writePage(d, render); err != nil {
 					return err
 				}
 			}
 			if asJSON {
-				return writeJSON(g.stdout, r)
+				return writeJSON(g.stdout, d)
 			}
 			dir := ""
-			if info, err := os.Stat(path); err == nil && info.IsDir() {
+			if reports.FolderOf(path) == path {
 				dir = path
 			}
-			_, err = fmt.Fprint(g.stdout, r.Summary(dir))
+			_, err = fmt.Fprint(g.stdout, d.Summary(dir))
 			return err
 		},
 	}
@@ -80,55 +68,13 @@ below reports/runs.`,
 	return cmd
 }
 
-// showSweep shows a sweep, its figures worked out anew from its runs.
-func showSweep(g *globalState, path, render string, asJSON bool) error {
-	s, err := reports.ReadSweep(path)
+// writePage makes the page of a document anew.
+func writePage(d reports.Document, file string) error {
+	page, err := d.HTML()
 	if err != nil {
-		return readError(err)
+		return err
 	}
-	s.Fill()
-	return showDocument(g, path, render, asJSON, s)
-}
-
-// showTune shows a search for the best setting.
-func showTune(g *globalState, path, render string, asJSON bool) error {
-	t, err := reports.ReadTune(path)
-	if err != nil {
-		return readError(err)
-	}
-	return showDocument(g, path, render, asJSON, t)
-}
-
-// showDocument prints a document or its summary, and makes its page anew when render
-// names a file.
-func showDocument(g *globalState, path, render string, asJSON bool, d interface {
-	HTML() ([]byte, error)
-	Summary(dir string) string
-},
-) error {
-	if render != "" {
-		page, err := d.HTML()
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Clean(render), page, 0o644); err != nil { //nolint:gosec // a report is for everyone to read
-			return err
-		}
-	}
-	if asJSON {
-		return writeJSON(g.stdout, d)
-	}
-	_, err := fmt.Fprint(g.stdout, d.Summary(path))
-	return err
-}
-
-// showVersus shows targets side by side.
-func showVersus(g *globalState, path, render string, asJSON bool) error {
-	v, err := reports.ReadVersus(path)
-	if err != nil {
-		return readError(err)
-	}
-	return showDocument(g, path, render, asJSON, v)
+	return os.WriteFile(filepath.Clean(file), page, 0o644) //nolint:gosec // a report is for everyone to read
 }
 
 // readError says what to do about a result that cannot be read.

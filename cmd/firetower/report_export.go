@@ -34,7 +34,7 @@ func runsAt(path string) ([]*reports.Result, error) {
 		if run.Folder == "" {
 			continue // did not start
 		}
-		r, err := reports.Read(filepath.Join(path, run.Folder))
+		r, err := reports.Read(filepath.Join(reports.FolderOf(path), run.Folder))
 		if err != nil {
 			return nil, readError(err)
 		}
@@ -98,9 +98,9 @@ func newReportHTMLCommand(g *globalState) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "html RUN...",
 		Short: "Make the pages of runs anew, as this build draws them",
-		Long: `Make the pages of runs anew from their documents, as this build draws them. Each
-is written as report.html into its run's folder, where it replaces what is there,
-or to --out.`,
+		Long: `Make the pages of runs, sweeps, searches and comparisons of targets anew from
+their documents, as this build draws them. Each is written as report.html into the
+document's folder, where it replaces what is there, or to --out.`,
 		Args: atLeastOneRun,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if out != "" && len(args) > 1 {
@@ -108,23 +108,15 @@ or to --out.`,
 			}
 			for _, path := range args {
 				path = reports.Locate(path)
-				r, err := reports.Read(path)
+				d, err := reports.Open(path)
 				if err != nil {
 					return readError(err)
 				}
-				page, err := r.HTML()
-				if err != nil {
-					return err
-				}
 				to := out
 				if to == "" {
-					dir := path
-					if info, err := os.Stat(path); err == nil && !info.IsDir() {
-						dir = filepath.Dir(path)
-					}
-					to = filepath.Join(dir, reports.HTMLFile)
+					to = filepath.Join(reports.FolderOf(path), reports.HTMLFile)
 				}
-				if err := os.WriteFile(filepath.Clean(to), page, 0o644); err != nil { //nolint:gosec // reports are for everyone to read
+				if err := writePage(d, to); err != nil {
 					return err
 				}
 				if _, err := fmt.Fprintln(g.stdout, to); err != nil {

@@ -118,6 +118,32 @@ func TestReportHTML(t *testing.T) {
 	}
 }
 
+// Whatever a document is of, it is shown and its page made from its folder and from its file.
+func TestReportKnowsEveryKindOfDocument(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, dir, file, says string }{
+		{"a run", "idle-10k", reports.ResultFile, ": idle-10k on firetower"},
+		{"a comparison of targets", "vs-floor-5ps", reports.VersusFile, "floor"},
+		{"a sweep", "sweep-1k-group", reports.SweepFile, "sweep of 1k-group: 27 cells"},
+		{"a search", "tune-1k-group", reports.TuneFile, "tune 1k-group for least"},
+	} {
+		for _, path := range []string{filepath.Join(baselines, tt.dir), filepath.Join(baselines, tt.dir, tt.file)} {
+			t.Run(tt.name+", "+filepath.Base(path), func(t *testing.T) {
+				t.Parallel()
+				code, stdout, stderr := cli(t, "report", "show", path)
+				if code != exitOK || !strings.Contains(stdout, tt.says) {
+					t.Errorf("show: exit code %d, printed %q %q, want %q", code, stdout, stderr, tt.says)
+				}
+				page := filepath.Join(t.TempDir(), "x.html")
+				code, stdout, stderr = cli(t, "report", "html", path, "--out", page)
+				if b, err := os.ReadFile(page); code != exitOK || stdout != page+"\n" || err != nil || !bytes.Contains(b, []byte("</html>")) {
+					t.Errorf("html: exit code %d, printed %q %q, %v", code, stdout, stderr, err)
+				}
+			})
+		}
+	}
+}
+
 func TestReportValidate(t *testing.T) {
 	t.Parallel()
 	good := filepath.Join(baselines, "10k-group")

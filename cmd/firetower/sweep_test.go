@@ -9,6 +9,7 @@ import (
 
 	"firetower/loadtest"
 	"firetower/reports"
+	"firetower/scenarios"
 )
 
 func TestSweepRefusesBeforeItStartsAnything(t *testing.T) {
@@ -132,6 +133,9 @@ func TestTuneRefusesBeforeItStartsAnything(t *testing.T) {
 		{"a limit that is none", []string{"smoke", "--subject-to", "delivery.p99"}, "--subject-to: \"delivery.p99\" is not a threshold"},
 		{"a limit of nothing", []string{"smoke", "--subject-to", "delivry.p99<5ms"}, `did you mean "delivery.p99"?`},
 		{"work in the space", []string{"smoke", "--grid", "connections=1,2"}, "connections: changes the load"},
+		{"resume of nothing", []string{"--resume", filepath.Join(out, "x")}, "Name the folder of a search"},
+		{"resume with half a plan", []string{"--resume", "x", "--budget", "5m"}, "--budget: name the scenario as well, or leave all of it to --resume"},
+		{"resume with half a scenario", []string{"--resume", "x", "--conns", "5"}, "--conns: name the scenario as well"},
 		{"time without a unit", []string{"smoke", "--budget", "10"}, `--budget: want a duration such as "30s", "250ms" or "1m30s", got "10"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -157,5 +161,63 @@ func TestTuneDryRunTellsItsBudget(t *testing.T) {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("lacks %q:\n%s", want, stdout)
 		}
+	}
+}
+
+// begunIn writes the document of a search of smoke in which no run has been made yet, or
+// of the sweep of the same cells.
+func begunIn(t *testing.T, search bool) string {
+	t.Helper()
+	s, err := scenarios.Open("smoke")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := &reports.Sweep{
+		Schema: reports.SweepSchema, ID: "begun", Scenario: "smoke", ScenarioTOML: s.Encode(), Grid: "bucket.Num=1,2", Design: string(loadtest.DesignGrid),
+		Repeat: 5, BaselineEvery: 5, Objectives: []reports.SweepObjective{reports.Objective("delivery.p99")},
+	}
+	if search {
+		doc.Design = string(loadtest.DesignHalving)
+		doc.Search = &reports.SweepSearch{Limits: []string{"delivery.p99<50ms"}, Budget: 600, Finalists: 3, Short: 1}
+	}
+	dir := t.TempDir()
+	if err := reports.WriteSweepState(dir, doc); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestResumeOfSweepsAndSearches(t *testing.T) {
+	t.Parallel()
+	sweep, search := begunIn(t, false), begunIn(t, true)
+	old := begunIn(t, false)
+	if err := os.WriteFile(filepath.Join(old, reports.TuneFile), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"a search as it began", []string{"tune", "--resume", search, "--dry-run"}, exitOK, "tune smoke: least delivery p99, at delivery.p99<50ms"},
+		{"a search by its scenario", []string{"tune", "smoke", "--resume", search, "--dry-run"}, exitOK, "tune smoke: "},
+		{"a search of another scenario", []string{"tune", "1k-group", "--resume", search}, exitUsage, "is a search of smoke, not of 1k-group"},
+		{"another plan of a search", []string{"tune", "smoke", "--conns", "7", "--resume", search, "--budget", "9m"}, exitUsage, "the plan is another: "},
+		{"what differs of it", []string{"tune", "smoke", "--conns", "7", "--resume", search, "--budget", "9m"}, exitUsage, "budget: was 10m0s, is 9m0s"},
+		{"what to do about it", []string{"tune", "smoke", "--conns", "7", "--resume", search, "--budget", "9m"}, exitUsage, "Leave out all flags but --resume"},
+		{"a sweep as a search", []string{"tune", "--resume", sweep}, exitUsage, "firetower sweep --resume " + sweep},
+		{"a search as a sweep", []string{"sweep", "--resume", search}, exitUsage, "firetower tune --resume " + search},
+		{"a search of an older build", []string{"tune", "--resume", old}, exitUsage, "was written by an older build"},
+		{"a sweep as it began", []string{"sweep", "--resume", sweep, "--dry-run"}, exitOK, "sweep of smoke: 3 cells, grid"},
+		{"another plan of a sweep", []string{"sweep", "smoke", "--resume", sweep, "--grid", "bucket.Num=1,8"}, exitUsage, "grid: was bucket.Num=1,2, is bucket.Num=1,8"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := cli(t, slices.Concat(tt.args, []string{"--quiet"})...)
+			if code != tt.code || !strings.Contains(stdout+stderr, tt.want) {
+				t.Errorf("exit code %d, printed %q and %q, want %q", code, stdout, stderr, tt.want)
+			}
+		})
 	}
 }

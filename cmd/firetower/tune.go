@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,17 +12,13 @@ import (
 
 // tuneSettings are the flags of a search beside those that override its scenario.
 type tuneSettings struct {
-	scenario  *loadtestSettings
+	manyRuns
 	tune      loadtest.TuneSettings
 	subjectTo []string
-	out       string
-	dryRun    bool
-	quiet     bool
-	asJSON    bool
 }
 
 func newTuneCommand(g *globalState) *cobra.Command {
-	o := &tuneSettings{scenario: &loadtestSettings{g: g}}
+	o := &tuneSettings{manyRuns: newManyRuns(g)}
 	cmd := &cobra.Command{
 		Use:   "tune SCENARIO",
 		Short: "Search for the settings that do best under a scenario, and write them as a configuration",
@@ -50,77 +44,74 @@ as ` + reports.TuneGateway + `, for firetower gateway --config.
 The space is as --grid of sweep; without one it is bucket.Num (by this machine's CPUs),
 BuffChanCount, ConsumerNum and joinBytes. The budget is kept: the plan says beforehand
 what fits into it, a run that would go over it is not begun, and what is left over goes to
-more runs of the finalists. Ctrl-C ends the run under way and reports; what had not been
-confirmed by then is not, and the search cannot be resumed.
+more runs of the finalists.
+
+The document is written after each run. The first Ctrl-C ends the run under way and
+reports, with nothing confirmed that was not yet; --resume FOLDER goes on with what is left
+of the budget, with that run again and no other. It refuses another plan and says what
+differs, and another binary or machine unless --force is given. SCENARIO may be left out
+then.
 
 Exit code 99 says that no setting keeps the limits, 98 that nothing could be confirmed.
 
 ` + exitCodesText,
-		Args: scenarioArgument,
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, g, args[0]) },
+		Args: o.arguments,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
-	o.scenario.scenarioFlags(cmd)
+	o.flags(cmd, "search")
 	f := cmd.Flags()
 	f.StringVar(&o.tune.Objective, "objective", "", "the `METRIC` to be best in (default: what the load asks for: delivery.p99, or capacity)")
 	f.StringArrayVar(&o.subjectTo, "subject-to", nil, "a `LIMIT` that must hold, as 'delivery.p99<50ms'")
 	f.StringVar(&o.tune.Space, "grid", "", "the space, as 'bucket.Num=1,2,4 bucket.ConsumerNum=1,32'")
 	f.DurationVar(&o.tune.Budget, "budget", 10*time.Minute, "how long the search may take")
-	f.StringVarP(&o.out, "out", "o", filepath.Join("reports", "runs"), "`FOLDER` that gets a folder for the search")
-	f.BoolVar(&o.dryRun, "dry-run", false, "print the plan and its time, and run nothing")
-	f.BoolVar(&o.quiet, "quiet", false, "show no progress")
-	f.BoolVar(&o.asJSON, "json", false, "print the document instead of its summary")
 	return cmd
 }
 
-func (o *tuneSettings) run(cmd *cobra.Command, g *globalState, scenario string) error {
-	s, overrides, err := o.scenario.resolve(cmd, scenario)
+func (o *tuneSettings) run(cmd *cobra.Command, args []string) error {
+	plan, overrides, err := o.plan(cmd, args)
 	if err != nil {
 		return err
 	}
-	if s, err = withoutExtras(s, overrides); err != nil {
-		return err
+	return o.carryOut(plan, overrides, func(so loadtest.SweepOptions) (reports.Document, string, int, error) {
+		t, dir, err := loadtest.RunTune(cmd.Context(), plan, so)
+		if err != nil {
+			return nil, dir, 0, err
+		}
+		return t, dir, t.ExitCode, nil
+	})
+}
+
+// plan plans the search that the call asks for, or the one that it goes on with.
+func (o *tuneSettings) plan(cmd *cobra.Command, args []string) (*loadtest.TunePlan, []reports.Override, error) {
+	named := o.changed(cmd, "objective", "subject-to", "grid", "budget")
+	switch {
+	case o.resume != "" && named == "":
+		doc, err := o.begun(args, reports.KindTune)
+		if err != nil {
+			return nil, nil, err
+		}
+		plan, err := loadtest.TunePlanOf(doc, loadtest.ReadMachine())
+		if err != nil {
+			return nil, nil, &usageError{err}
+		}
+		return plan, doc.Overrides, nil
+	case len(args) == 0:
+		return nil, nil, usagef("--%s: name the scenario as well, or leave all of it to --resume", named)
+	}
+	s, overrides, err := o.resolved(cmd, args[0])
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, text := range o.subjectTo {
 		c, err := scenarios.ParseThreshold(text)
 		if err != nil {
-			return usagef("--subject-to: %w", err)
+			return nil, nil, usagef("--subject-to: %w", err)
 		}
 		o.tune.Constraints = append(o.tune.Constraints, c)
 	}
 	plan, err := loadtest.NewTunePlan(s, o.tune, loadtest.ReadMachine())
 	if err != nil {
-		return &usageError{err}
+		return nil, nil, &usageError{err}
 	}
-	if o.dryRun {
-		_, err := fmt.Fprint(g.stdout, plan)
-		return err
-	}
-	executable, err := g.executable()
-	if err != nil {
-		return err
-	}
-	build := readBuildInfo()
-	w := watcher{g: g, off: o.quiet}
-	if !o.quiet {
-		fmt.Fprint(g.stderr, plan)
-	}
-	t, dir, err := loadtest.RunTune(cmd.Context(), loadtest.TuneOptions{
-		Options: loadtest.Options{
-			Executable: executable, Environ: g.environ, Root: o.out, Overrides: overrides,
-			Build: loadtest.Build{Commit: build.Commit, Modified: build.Modified},
-		},
-		Plan: plan, Before: w.before, After: w.after,
-	})
-	switch {
-	case err != nil:
-		return err
-	case o.asJSON:
-		err = writeJSON(g.stdout, t)
-	default:
-		_, err = fmt.Fprint(g.stdout, t.Summary(dir))
-	}
-	if err == nil && t.ExitCode != exitOK {
-		err = withExitCode(t.ExitCode, nil)
-	}
-	return err
+	return plan, overrides, nil
 }

@@ -118,7 +118,7 @@ func newProcess(args ...string) *process {
 		},
 		setProcessors: func(n int) { p.processors.add(n) },
 		signals:       p.signals,
-		hangups: func() (<-chan os.Signal, func()) { return p.hangups, func() {} },
+		hangups:       func() (<-chan os.Signal, func()) { return p.hangups, func() {} },
 	}
 	return p
 }

@@ -453,6 +453,14 @@ func TestVersusOfThreeRunsHasIntervals(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "versus.golden.html", page)
+	mixed := turns(t, "firetower", 8, 0.5, 2)
+	for _, r := range mixed.Runs {
+		*r.Server.RSSBytesPerConnection *= 2
+	}
+	_, v = versusOf(t, 8, mixed, turns(t, "floor", 8, 1, 4))
+	if want := "firetower against floor: better in 3, worse in 1 ("; !strings.Contains(v.Summary("dir"), want) {
+		t.Errorf("a summary of better and worse figures does not say %q:\n%s", want, v.Summary("dir"))
+	}
 	_, v = versusOf(t, 2, turns(t, "firetower", 2, 1.15, 2), turns(t, "floor", 2, 0.5, 4))
 	if len(v.Comparisons) != 0 {
 		t.Error("two runs of each target were judged")

@@ -274,7 +274,7 @@ func (v *Versus) Summary(dir string) string {
 		fmt.Fprintf(&b, "\n  ratio: what %s has, divided by what the other has\n", ShortTarget(v.Targets[0]))
 	}
 	for _, c := range v.Comparisons {
-		fmt.Fprintf(&b, "\n  %s against %s: %s (Hodges-Lehmann ratios, intervals of %.4g %%)\n", c.New.Label, c.Base.Label, versusWord(c.Verdict), 100*(1-c.Alpha))
+		fmt.Fprintf(&b, "\n  %s against %s: %s (Hodges-Lehmann ratios, intervals of %.4g %%)\n", c.New.Label, c.Base.Label, c.versusWords(), 100*(1-c.Alpha))
 		for _, line := range c.byVerdict(versusWord, false) {
 			b.WriteString("  " + line + "\n")
 		}
@@ -295,6 +295,22 @@ func versusWord(v stats.Verdict) string {
 	default:
 		return string(v)
 	}
+}
+
+// versusWords is the verdict over all primary figures; where some are worse and some
+// better, it says how many.
+func (c *Comparison) versusWords() string {
+	n := make(map[stats.Verdict]int)
+	for _, f := range c.Figures {
+		if f.Primary {
+			n[f.Verdict]++
+		}
+	}
+	worse, better := n[stats.Regressed], n[stats.Improved]
+	if worse == 0 || better == 0 {
+		return versusWord(c.Verdict)
+	}
+	return fmt.Sprintf("%s in %d, %s in %d", versusWord(stats.Improved), better, versusWord(stats.Regressed), worse)
 }
 
 func shortTargets(targets []string) []string {

@@ -29,7 +29,7 @@ func (v *Versus) HTML() ([]byte, error) {
 	for _, c := range v.Comparisons {
 		p := c.forest(versusWord)
 		p.Title = fmt.Sprintf("%s divided by %s", c.New.Label, c.Base.Label)
-		s.Sections = append(s.Sections, section{fmt.Sprintf("%s against %s: %s", c.New.Label, c.Base.Label, versusWord(c.Verdict)), []block{plotBlock(p)}})
+		s.Sections = append(s.Sections, section{fmt.Sprintf("%s against %s: %s", c.New.Label, c.Base.Label, c.versusWords()), []block{plotBlock(p)}})
 	}
 	var figures []block
 	for _, row := range v.Table {

@@ -46,14 +46,14 @@ type hiccupLoad struct {
 	Wakes   int64         `json:"wakes"`
 }
 
-// run keeps the account until ctx ends.
-func (h *hiccups) run(ctx context.Context, c *clock.Clock) {
+// run keeps the account until ctx ends. sleep is sleepUntil, or one that does the same.
+func (h *hiccups) run(ctx context.Context, c *clock.Clock, sleep func(ns int64)) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	h.read(c.Now())
 	for ctx.Err() == nil {
 		due := c.Now() + int64(hiccupEvery)
-		sleepUntil(due)
+		sleep(due)
 		h.note(c.Now() - due)
 	}
 }

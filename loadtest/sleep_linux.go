@@ -3,6 +3,7 @@ package loadtest
 import (
 	"errors"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,18 @@ func sleepUntil(ns int64) {
 	for {
 		// Go's preemption signals interrupt it.
 		if err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// holdUntil is sleepUntil without telling Go's scheduler, which keeps the goroutine's processor: the process needs one to
+// spare (see workerSpare).
+func holdUntil(ns int64) {
+	ts := unix.NsecToTimespec(ns)
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+		if errno != unix.EINTR {
 			return
 		}
 	}

@@ -15,5 +15,8 @@ func sleepUntil(ns int64) {
 	}
 }
 
+// holdUntil is sleepUntil here.
+func holdUntil(ns int64) { sleepUntil(ns) }
+
 // promptThread has nothing to ask for here.
 func promptThread() (undo func()) { return func() {} }

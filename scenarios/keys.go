@@ -39,7 +39,7 @@ var scenarioKeys = []key[Scenario]{
 	field("topics.per_connection", "topics that each client subscribes to", func(s *Scenario) any { return &s.Topics.PerConnection }).within(1, maxTopicsPerClient),
 
 	oneOf(field("clients.transport", "what connections go over; tls is for Firetower alone, with a certificate made for the run", func(s *Scenario) any { return &s.Clients.Transport }), TransportTCP, TransportTLS),
-	oneOf(field("clients.engine", "how workers hold their clients; epoll has no TLS, auto takes it where it can", func(s *Scenario) any { return &s.Clients.Engine }), EngineAuto, EngineEpoll, EngineGoroutine),
+	oneOf(field("clients.engine", "how workers hold their clients; io_uring and epoll have no TLS, auto takes the cheapest that works", func(s *Scenario) any { return &s.Clients.Engine }), EngineAuto, EngineRing, EngineEpoll, EngineGoroutine),
 	field("clients.compression", "clients offer permessage-deflate, which the gateway takes with gateway.compression.enabled", func(s *Scenario) any { return &s.Clients.Compression }),
 
 	field("connect.rate", "connections opened in a second", func(s *Scenario) any { return &s.Connect.Rate }).above(perSecond(0), perSecond(maxRate)),

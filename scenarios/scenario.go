@@ -113,8 +113,10 @@ const (
 type Engine string
 
 const (
-	// EngineAuto is EngineEpoll where that exists and the transport allows it.
+	// EngineAuto is the first of the others that exists on the machine and that the transport allows.
 	EngineAuto Engine = "auto"
+	// EngineRing has the kernel read raw sockets, through io_uring. It has no TLS.
+	EngineRing Engine = "io_uring"
 	// EngineEpoll reads raw sockets as epoll reports them. It has no TLS.
 	EngineEpoll Engine = "epoll"
 	// EngineGoroutine gives each client a goroutine.

@@ -135,8 +135,8 @@ func (d *decoder) validateLoad() {
 
 func (d *decoder) validateClients() {
 	c := d.s.Clients
-	d.check(c.Transport != TransportTLS || c.Engine != EngineEpoll, "clients.engine",
-		"must be %q or %q with clients.transport = %q: epoll reads raw sockets and has no TLS", EngineGoroutine, EngineAuto, TransportTLS)
+	d.check(c.Transport != TransportTLS || c.Engine == EngineAuto || c.Engine == EngineGoroutine, "clients.engine",
+		"must be %q or %q with clients.transport = %q: %s reads raw sockets and has no TLS", EngineGoroutine, EngineAuto, TransportTLS, c.Engine)
 }
 
 func (d *decoder) validateTopology() {

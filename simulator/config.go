@@ -13,6 +13,12 @@ import (
 type Engine string
 
 const (
+	// EngineAuto is the cheapest engine that can do it here: the first of [Engines], and for TLS the goroutine engine.
+	// [Report.Engine] tells which it was.
+	EngineAuto Engine = "auto"
+	// EngineRing is EngineEpoll, but the kernel reads the healthy connections that have subscribed, through io_uring(7).
+	// It exists on Linux since 6.13, where io_uring is not forbidden.
+	EngineRing Engine = "io_uring"
 	// EngineEpoll holds the connections of a shard in one goroutine, which reads raw sockets as epoll reports them.
 	// It exists on Linux.
 	EngineEpoll Engine = "epoll"
@@ -84,17 +90,18 @@ type Config struct {
 	// three of four, and so on (see [Report.RowStride]). The ledger and the histograms always hold all. A row takes
 	// some 400 bytes. Default 65536.
 	MaxRows int `json:"max_rows"`
-	// Engine is how the connections are held. Default "epoll" on Linux and "goroutine" elsewhere.
+	// Engine is how the connections are held. Default "auto".
 	Engine Engine `json:"engine"`
-	// Rest is how long a loop of the epoll engine sleeps after a batch that left nothing waiting. A loop that waits in
+	// Rest is how long a loop of the io_uring and epoll engines sleeps after a batch that left nothing waiting. A loop that waits in
 	// epoll_wait instead is woken by the server's own write(2), in the server's time: the server would pay for the
 	// simulator. The price is that a message may be seen up to Rest later than it could be. 0 does not rest.
 	// Default 250us.
 	Rest time.Duration `json:"rest"`
-	// Batch is the most events that one epoll_wait returns. Smaller ones cost more calls; larger ones have left the
+	// Batch is the most events that one epoll_wait returns; io_uring has a batch of its own, of 20. Smaller ones cost more calls; larger ones have left the
 	// cache by the time that their connection is read. Default 128.
 	Batch int `json:"batch"`
-	// ReadBuffer is the size in bytes of the one buffer that all connections of a shard are read into. Default 256 KiB.
+	// ReadBuffer is the size in bytes of the one buffer that all connections of a shard are read into. io_uring reads into
+	// as much again, cut into 64 pieces, of which a message may take several. Default 256 KiB.
 	ReadBuffer int `json:"read_buffer"`
 	// Intervals asks for a histogram of every second and phase beside the totals ([Report.Intervals]).
 	// Default true in DefaultConfig.
@@ -109,7 +116,7 @@ func DefaultConfig() Config {
 		Reconnect: ReconnectPlan{After: 100 * time.Millisecond, Most: 5 * time.Second, Jitter: 0.5}, Victim: -1,
 		Churn:    ChurnPlan{Grace: time.Second},
 		MaxFrame: 1 << 20, MessageDeadline: 10 * time.Second, MaxRows: 1 << 16,
-		Engine: defaultEngine, Rest: 250 * time.Microsecond, Batch: 128, ReadBuffer: 256 << 10, Intervals: true,
+		Engine: EngineAuto, Rest: 250 * time.Microsecond, Batch: 128, ReadBuffer: 256 << 10, Intervals: true,
 	}
 }
 
@@ -138,8 +145,8 @@ func (c Config) Validate() error {
 		switch {
 		case err != nil:
 			bad("urls: %w", err)
-		case t.tls && c.Engine == EngineEpoll:
-			bad("urls: %q is TLS, and engine %q reads raw sockets: use engine %q", raw, EngineEpoll, EngineGoroutine)
+		case t.tls && (c.Engine == EngineEpoll || c.Engine == EngineRing):
+			bad("urls: %q is TLS, and engine %q reads raw sockets: use engine %q", raw, c.Engine, EngineGoroutine)
 		}
 	}
 	for _, raw := range c.SourceIPs {
@@ -185,10 +192,14 @@ func (c Config) Validate() error {
 	if slow > c.Connections {
 		bad("slow: %d slow connections of %d", slow, c.Connections)
 	}
-	if c.Engine != EngineEpoll && c.Engine != EngineGoroutine {
-		bad("engine: must be %q or %q, got %q", EngineEpoll, EngineGoroutine, c.Engine)
-	} else if !engineExists(c.Engine) {
-		bad("engine: %q exists on Linux only", c.Engine)
+	switch c.Engine {
+	case EngineAuto, EngineGoroutine:
+	case EngineRing, EngineEpoll:
+		if !rawSockets {
+			bad("engine: %q exists on Linux only", c.Engine)
+		}
+	default:
+		bad("engine: must be %q, %q, %q or %q, got %q", EngineAuto, EngineRing, EngineEpoll, EngineGoroutine, c.Engine)
 	}
 	if c.Victim < -1 || c.Victim >= max(len(c.URLs), 1) {
 		bad("victim: must be -1 or an index in urls (%d of them), got %d", len(c.URLs), c.Victim)

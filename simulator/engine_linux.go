@@ -9,9 +9,8 @@ import (
 	"firetower/simulator/clock"
 )
 
-const defaultEngine = EngineEpoll
-
-func engineExists(Engine) bool { return true }
+// rawSockets says that the engines exist which do without Go's network poller.
+const rawSockets = true
 
 func newEngine(config Config, clk *clock.Clock) (engine, error) {
 	if config.Engine == EngineGoroutine {

@@ -3,14 +3,17 @@
 package simulator
 
 import (
+	"errors"
 	"syscall"
 
 	"firetower/simulator/clock"
 )
 
-const defaultEngine = EngineGoroutine
+// rawSockets says that the engines exist which do without Go's network poller.
+const rawSockets = false
 
-func engineExists(e Engine) bool { return e == EngineGoroutine }
+// ringFault is why there is no io_uring.
+func ringFault() error { return errors.ErrUnsupported }
 
 func newEngine(config Config, clk *clock.Clock) (engine, error) {
 	return newGoroutineEngine(&config, clk)

@@ -83,6 +83,10 @@ func New(config Config) (*Fleet, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("simulator: %w", err)
 	}
+	var err error
+	if config.Engine, err = chooseEngine(&config, ringFault()); err != nil {
+		return nil, fmt.Errorf("simulator: %w", err)
+	}
 	clk, err := clock.New()
 	if err != nil {
 		return nil, fmt.Errorf("simulator: %w", err)

@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"crypto/tls"
 	"encoding/pem"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -39,9 +40,12 @@ func TestFleetOverTLS(t *testing.T) {
 
 func TestTLSIsRefused(t *testing.T) {
 	config := simulator.DefaultConfig()
-	config.Connections, config.URLs, config.Engine = 1, []string{"wss://127.0.0.1:1/"}, simulator.EngineEpoll
-	if err := config.Validate(); err == nil || !strings.Contains(err.Error(), `is TLS, and engine "epoll" reads raw sockets`) {
-		t.Errorf("epoll: %v", err)
+	config.Connections, config.URLs = 1, []string{"wss://127.0.0.1:1/"}
+	for _, engine := range []simulator.Engine{simulator.EngineRing, simulator.EngineEpoll} {
+		config.Engine = engine
+		if err := config.Validate(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("is TLS, and engine %q reads raw sockets", engine)) {
+			t.Errorf("%s: %v", engine, err)
+		}
 	}
 	config.Engine = simulator.EngineGoroutine
 	empty := filepath.Join(t.TempDir(), "empty.pem")

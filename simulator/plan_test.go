@@ -133,7 +133,7 @@ func TestConfigValidate(t *testing.T) {
 		want   string // the key that must be named
 	}{
 		"no server":                {func(c *simulator.Config) { c.URLs = nil }, "urls"},
-		"wss":                      {func(c *simulator.Config) { c.URLs = []string{"wss://127.0.0.1:1/"} }, "urls"},
+		"wss":                      {func(c *simulator.Config) { c.URLs = []string{"wss://127.0.0.1:1/"}; c.Engine = simulator.EngineEpoll }, "urls"},
 		"host name":                {func(c *simulator.Config) { c.URLs = []string{"ws://localhost:1/"} }, "urls"},
 		"no port":                  {func(c *simulator.Config) { c.URLs = []string{"ws://127.0.0.1/"} }, "urls"},
 		"no connections":           {func(c *simulator.Config) { c.Connections = 0 }, "connections"},
@@ -187,13 +187,15 @@ func TestConfigValidate(t *testing.T) {
 			}
 		}
 	})
-	t.Run("epoll elsewhere", func(t *testing.T) {
-		c := good()
-		c.Engine = simulator.EngineEpoll
-		if err := c.Validate(); (err == nil) != (runtime.GOOS == "linux") {
-			t.Errorf("on %s: %v", runtime.GOOS, err)
-		}
-	})
+	for _, engine := range []simulator.Engine{simulator.EngineRing, simulator.EngineEpoll} {
+		t.Run(string(engine)+" elsewhere", func(t *testing.T) {
+			c := good()
+			c.Engine = engine
+			if err := c.Validate(); (err == nil) != (runtime.GOOS == "linux") {
+				t.Errorf("on %s: %v", runtime.GOOS, err)
+			}
+		})
+	}
 }
 
 func TestConfigTravelsAsJSON(t *testing.T) {

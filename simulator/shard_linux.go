@@ -27,6 +27,7 @@ type shard struct {
 	masks   *masker
 
 	epoll    int
+	reader   *ringReader // nil when epoll tells of all connections
 	events   []unix.EpollEvent
 	buffer   []byte // what every connection is read into
 	scratch  []byte // frames to be sent
@@ -101,6 +102,13 @@ func (s *shard) start() error {
 	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, s.wake, &event); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
+	if s.config.Engine == EngineRing {
+		r, err := newRing(max(s.config.ReadBuffer/ringBuffers, leastRingBuffer))
+		if err != nil {
+			return err
+		}
+		s.reader = &ringReader{ring: r}
+	}
 	return nil
 }
 
@@ -111,6 +119,9 @@ func (s *shard) release() {
 			unix.Close(int(s.conns[i].fd))
 			s.conns[i].fd = -1
 		}
+	}
+	if s.reader != nil {
+		s.closeRing()
 	}
 	s.wakeMu.Lock()
 	defer s.wakeMu.Unlock()
@@ -155,46 +166,78 @@ func (s *shard) run(ctx context.Context) error {
 		if command(s.commands.Load())&commandStop != 0 {
 			return ctx.Err()
 		}
-		n, err := s.wait()
+		more, err := s.turn()
 		if err != nil {
-			return fmt.Errorf("simulator: epoll_wait: %w", err)
-		}
-		for i := range n {
-			event := &s.events[i]
-			if event.Fd == wakeIndex {
-				s.drainWake()
-				continue
-			}
-			s.ready(int(event.Fd), event.Events)
+			return fmt.Errorf("simulator: %w", err)
 		}
 		s.account.load.Batches++
 		s.account.publish()
-		if n == len(s.events) {
+		if more {
 			s.account.load.FullBatches++
 		} else if s.config.Rest > 0 {
 			s.account.load.Rests++
-			rest := unix.NsecToTimespec(int64(s.config.Rest))
-			_ = unix.Nanosleep(&rest, nil) // a shorter rest after a signal is as good
+			s.rest()
 		}
 	}
 }
 
-// wait asks for events. What is there already is taken by a raw system call, which does not tell Go's scheduler;
-// a wait that may last goes the ordinary way, so that the thread's processor can be had by others.
-func (s *shard) wait() (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll),
-		uintptr(unsafe.Pointer(&s.events[0])), uintptr(len(s.events)), 0, 0, 0)
-	if errno != 0 && errno != unix.EINTR {
-		return 0, errno
+// rest sleeps for [Config.Rest] without telling Go's scheduler, whose monitor would look every 20 us whether to take the
+// processor away. When the processor is wanted, a signal ends the sleep. A shorter rest is as good.
+func (s *shard) rest() {
+	rest := unix.NsecToTimespec(int64(s.config.Rest))
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&rest)), 0, 0)
+}
+
+// turn handles one batch of what has come, and waits for it when there is nothing. It says whether it left something
+// waiting.
+func (s *shard) turn() (more bool, err error) {
+	if s.reader != nil {
+		return s.ringTurn()
 	}
-	if errno == 0 && n > 0 {
-		return int(n), nil
+	n, err := s.wait()
+	s.handle(n)
+	return n == len(s.events), err
+}
+
+// handle answers n events.
+func (s *shard) handle(n int) {
+	for i := range n {
+		event := &s.events[i]
+		if event.Fd == wakeIndex {
+			s.drainWake()
+			continue
+		}
+		s.ready(int(event.Fd), event.Events)
+	}
+}
+
+// wait asks for events, and waits for them. What is there already is taken by [shard.poll]; a wait that may last goes the
+// ordinary way, so that the thread's processor can be had by others.
+func (s *shard) wait() (int, error) {
+	if n, err := s.poll(); n > 0 || err != nil {
+		return n, err
 	}
 	got, err := unix.EpollWait(s.epoll, s.events, s.timeout())
-	if errors.Is(err, unix.EINTR) {
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("epoll_wait: %w", err)
+	}
+	return got, nil
+}
+
+// poll takes the events that are there, by a raw system call, which does not tell Go's scheduler.
+func (s *shard) poll() (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll),
+		uintptr(unsafe.Pointer(&s.events[0])), uintptr(len(s.events)), 0, 0, 0)
+	switch errno {
+	case 0:
+		return int(n), nil
+	case unix.EINTR:
 		return 0, nil
 	}
-	return got, err
+	return 0, fmt.Errorf("epoll_pwait: %w", errno)
 }
 
 // timeout is how long, in milliseconds, the loop may sleep when nothing happens.

@@ -217,13 +217,8 @@ func encode(s stamp.Stamp) string { return string(stamp.Append(nil, s, 128)) }
 // engines runs a test with each engine that exists here.
 func engines(t *testing.T, test func(t *testing.T, engine simulator.Engine)) {
 	t.Helper()
-	for _, engine := range []simulator.Engine{simulator.EngineEpoll, simulator.EngineGoroutine} {
-		t.Run(string(engine), func(t *testing.T) {
-			if engine == simulator.EngineEpoll && simulator.DefaultConfig().Engine != simulator.EngineEpoll {
-				t.Skip("no epoll here")
-			}
-			test(t, engine)
-		})
+	for _, engine := range simulator.Engines() {
+		t.Run(string(engine), func(t *testing.T) { test(t, engine) })
 	}
 }
 

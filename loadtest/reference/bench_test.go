@@ -24,7 +24,7 @@ import (
 //	go test -run '^$' -bench Fanout -benchtime 150x ./loadtest/reference
 func BenchmarkFanout(b *testing.B) {
 	for _, kind := range reference.Kinds() {
-		for _, engine := range []simulator.Engine{simulator.EngineEpoll, simulator.EngineGoroutine} {
+		for _, engine := range simulator.Engines() {
 			b.Run(fmt.Sprintf("server=%s/engine=%s", kind, engine), func(b *testing.B) {
 				config := simulator.DefaultConfig()
 				config.Engine = engine

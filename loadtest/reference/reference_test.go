@@ -25,14 +25,7 @@ func each(t *testing.T, test func(t *testing.T, kind string)) {
 	}
 }
 
-func engines() []simulator.Engine {
-	if simulator.DefaultConfig().Engine == simulator.EngineEpoll {
-		return []simulator.Engine{simulator.EngineEpoll, simulator.EngineGoroutine}
-	}
-	return []simulator.Engine{simulator.EngineGoroutine}
-}
-
-// Every server delivers everything once and in order, and both engines of the simulator see that.
+// Every server delivers everything once and in order, and all engines of the simulator see that.
 func TestEverythingArrivesOnceInOrder(t *testing.T) {
 	tests := map[string]struct {
 		conns, messages, topics, perConn, shards int
@@ -44,7 +37,7 @@ func TestEverythingArrivesOnceInOrder(t *testing.T) {
 	}
 	each(t, func(t *testing.T, kind string) {
 		for name, tt := range tests {
-			for _, engine := range engines() {
+			for _, engine := range simulator.Engines() {
 				t.Run(name+"/"+string(engine), func(t *testing.T) {
 					server := startServer(t, kind)
 					config := simulator.DefaultConfig()

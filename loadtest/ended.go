@@ -62,7 +62,9 @@ func (s *system) whole(from, to scrapes, start, end int64) (scrapes, scrapes, []
 		}
 	}
 	const atTheStart = "it did not answer at the start of the measured phase"
-	began := map[int]int64{} // when the process of a place was new, if that was in the phase
+	// began is when a place lost its former process, if that was in the phase: the time until
+	// the next one was up counts as its silence.
+	began := map[int]int64{}
 	var before, last scrapes
 	for _, e := range s.ended {
 		since := max(start, began[e.place])

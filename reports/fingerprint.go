@@ -21,6 +21,8 @@ var fingerprint = []fingerprintField{
 	{"go", func(r *Result) string { return r.Environment.GoVersion }},
 	{"governor", func(r *Result) string { return r.Environment.Governor }},
 	{"GOMAXPROCS", func(r *Result) string { return fmt.Sprint(r.Environment.GOMAXPROCS) }},
+	// Clients that cost less leave more of a machine to the servers that share it.
+	{"clients' engine", func(r *Result) string { return r.Generator.Engine }},
 }
 
 // differing are told, and commonly are what is compared.

@@ -90,7 +90,9 @@ func (o *manyRuns) begun(args []string, kind reports.Kind) (*reports.Sweep, erro
 		return nil, usagef("%s: was written by an older build, which did not keep what a search needs to go on", o.resume)
 	case kind == reports.KindTune && doc.Search == nil:
 		return nil, withHint(usagef("%s: is a sweep, not a search for the best setting", o.resume), "Go on with it by firetower sweep --resume %s", o.resume)
-	case len(args) == 1 && !scenarios.IsFile(args[0]) && args[0] != doc.Scenario:
+	case len(args) == 1 && scenarios.IsFile(args[0]): // it may have changed, and would have no part in what goes on
+		return nil, usagef("%s: give the other arguments of the %s too, or leave the scenario to --resume", args[0], kind)
+	case len(args) == 1 && args[0] != doc.Scenario:
 		return nil, usagef("%s: is a %s of %s, not of %s", o.resume, kind, doc.Scenario, args[0])
 	}
 	return doc, nil

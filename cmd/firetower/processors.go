@@ -17,7 +17,7 @@ const (
 	// governEvery is how often the governor looks.
 	governEvery = 100 * time.Millisecond
 	// From busyShare of one processor on a process gets all; it gets one again after it
-	// has needed less than calmShare in calmLooks looks in a row.
+	// has wanted less than calmShare in calmLooks looks in a row.
 	busyShare = 0.6
 	calmShare = 0.4
 	calmLooks = 20
@@ -29,7 +29,7 @@ type governor struct {
 	calm int // looks in a row
 }
 
-// look takes what the process used since the last look, as a share of one processor, and
+// look takes what the process wanted since the last look, as a share of one processor, and
 // tells whether the process is to have all processors.
 func (g *governor) look(share float64) (all bool) {
 	switch {
@@ -61,7 +61,7 @@ func setProcessors(n int) {
 func applyProcessors(ctx context.Context, g *globalState, log *slog.Logger, c config.Runtime, governed bool) (stop func()) {
 	stop = func() {}
 	v, inEnvironment := environmentValue(g.environ, "GOMAXPROCS")
-	_, measurable := processCPU()
+	_, measurable := processDemand()
 	switch {
 	case inEnvironment:
 		log.Info("runtime.maxProcs is left to the environment", "GOMAXPROCS", v)
@@ -91,16 +91,16 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 	defer tick.Stop()
 	var gov governor
 	all := false
-	at, used := time.Now(), cpuUsed()
+	at, wanted := time.Now(), demand()
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		now, total := time.Now(), cpuUsed()
-		share := float64(total-used) / float64(now.Sub(at))
-		at, used = now, total
+		now, total := time.Now(), demand()
+		share := float64(total-wanted) / float64(now.Sub(at))
+		at, wanted = now, total
 		if gov.look(share) == all {
 			continue
 		}
@@ -114,8 +114,8 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 	}
 }
 
-// cpuUsed is processCPU where that has been found to work.
-func cpuUsed() time.Duration {
-	used, _ := processCPU()
-	return used
+// demand is processDemand where that has been found to work.
+func demand() time.Duration {
+	wanted, _ := processDemand()
+	return wanted
 }

@@ -1,17 +1,37 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// processCPU is what the threads of this process have used of the processors, in user and
-// kernel mode, and whether the system tells.
-func processCPU() (used time.Duration, ok bool) {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+// processDemand is for how long the threads of this process have run or waited for a
+// processor (proc(5), /proc/PID/task/TID/schedstat), all together, and whether the system
+// tells. What waits is wanted as well: a process that others keep from the processors looks
+// as if it had little to do. Threads that end take their part with them.
+func processDemand() (wanted time.Duration, ok bool) {
+	const tasks = "/proc/self/task"
+	dir, err := os.Open(tasks)
+	if err != nil {
 		return 0, false
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return 0, false
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(tasks, name, "schedstat"))
+		if err != nil {
+			continue // it has ended
+		}
+		var ran, waited int64
+		if _, err := fmt.Sscan(string(text), &ran, &waited); err == nil {
+			wanted += time.Duration(ran + waited)
+			ok = true
+		}
+	}
+	return wanted, ok
 }

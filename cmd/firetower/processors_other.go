@@ -4,5 +4,5 @@ package main
 
 import "time"
 
-// processCPU is not known on this system.
-func processCPU() (used time.Duration, ok bool) { return 0, false }
+// processDemand is not known on this system.
+func processDemand() (wanted time.Duration, ok bool) { return 0, false }

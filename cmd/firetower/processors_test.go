@@ -67,7 +67,7 @@ func TestGovernor(t *testing.T) {
 func TestProcessors(t *testing.T) {
 	t.Parallel()
 	governed := []int{1, 0}
-	if _, ok := processCPU(); !ok || runtime.NumCPU() == 1 {
+	if _, ok := processDemand(); !ok || runtime.NumCPU() == 1 {
 		governed = nil
 	}
 	for _, tt := range []struct {
@@ -111,7 +111,7 @@ func TestProcessProcessors(t *testing.T) {
 	for set, want := range map[string]string{"runtime.maxProcs=3": "3", "runtime.maxProcs=0": "1"} {
 		t.Run(set, func(t *testing.T) {
 			t.Parallel()
-			if _, ok := processCPU(); !ok && want == "1" {
+			if _, ok := processDemand(); !ok && want == "1" {
 				t.Skip("the system does not tell what a process uses")
 			}
 			c := startChildWith(t, nil, append([]string{"manager", "--announce", "--set", set}, anyPorts("manager")...)...)

@@ -335,7 +335,13 @@ func (w *batchWriter) giveBack(lists []*subscriberList, v variant) {
 	}
 	clear(w.towers)
 	w.towers = w.towers[:0]
+	if cap(w.towers) > maxIdleTowers {
+		w.towers = nil
+	}
 }
+
+// maxIdleTowers is how many connections of several Buckets a lane has room for at rest.
+const maxIdleTowers = 1024
 
 // join builds the batch of as many pushes as fit joinBytes and joinMessages, at least one.
 func (w *batchWriter) join(t *topic, pushes []*push, v variant) (batch, []*push) {

@@ -276,9 +276,16 @@ func WritesManyAtOnce(t *FireTower) bool {
 
 // BorrowLanes borrows every lane, as a dispatcher does that writes, until the returned
 // function is called.
-func BorrowLanes(g *Gateway) (giveBack func()) {
+func BorrowLanes(g *Gateway) (giveBack func()) { return borrowLanes(g.towers.buckets) }
+
+// BorrowBucket borrows the lanes of one Bucket alone.
+func BorrowBucket(g *Gateway, bucket int) (giveBack func()) {
+	return borrowLanes(g.towers.buckets[bucket : bucket+1])
+}
+
+func borrowLanes(buckets []*Bucket) (giveBack func()) {
 	var lanes []*lane
-	for _, b := range g.towers.buckets {
+	for _, b := range buckets {
 		for _, l := range b.lanes {
 			if l.borrow() {
 				lanes = append(lanes, l)

@@ -54,6 +54,45 @@ func TestFewSubscribersNeedNoConsumer(t *testing.T) {
 	}
 }
 
+// Where some of a topic's Buckets are at work, the others are written to at once, and each
+// connection gets its messages in order, whoever wrote them.
+func TestIdleBucketsDoNotWaitForBusyOnes(t *testing.T) {
+	const subscribers, buckets = 9, 3 // connections go to the Buckets in turn
+	for busy := range buckets {
+		t.Run(fmt.Sprint(busy), func(t *testing.T) {
+			g := run(t, func(o *gateway.Options) { o.Bucket.Num, o.Bucket.InlineSubscribers = buckets, subscribers })
+			var clients []*wsClient
+			for range subscribers {
+				c := dial(t, g, protocol.SubprotocolV1)
+				c.subscribe("room")
+				clients = append(clients, c)
+			}
+			giveBack := gateway.BorrowBucket(g, busy)
+			for i := range 2 {
+				if err := g.Publish("room", fmt.Appendf(nil, "%d", i)); err != nil {
+					t.Fatal(err)
+				}
+				idle := int64(i+1) * subscribers * (buckets - 1) / buckets
+				if s := g.Stats(); s.Deliveries != idle || s.CentralQueue != int64(i+1) {
+					t.Errorf("after message %d %d are delivered, %d wait; want %d, %d", i, s.Deliveries, s.CentralQueue, idle, i+1)
+				}
+			}
+			giveBack()
+			if err := g.Publish("room", []byte("2")); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range clients {
+				for i := range 3 {
+					if r := c.nextReply(); string(r.Data) != fmt.Sprint(i) {
+						t.Fatalf("message %d is %s", i, r.Data)
+					}
+				}
+			}
+			eventually(t, "nothing waits", func() bool { return g.Stats().CentralQueue == 0 })
+		})
+	}
+}
+
 // A client that has sent a part of a frame has a reader, one at rest has none.
 func TestReadersAreLentWhileSomethingComes(t *testing.T) {
 	g := run(t, nil)

@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"errors"
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -22,7 +23,7 @@ func sleepUntil(ns int64) {
 }
 
 // holdUntil is sleepUntil without telling Go's scheduler, which keeps the goroutine's processor: the process needs one to
-// spare (see workerSpare).
+// spare (see workerSpare). When the runtime wants all goroutines stopped, its signal ends the sleep, and yielding lets it.
 func holdUntil(ns int64) {
 	ts := unix.NsecToTimespec(ns)
 	for {
@@ -30,6 +31,7 @@ func holdUntil(ns int64) {
 		if errno != unix.EINTR {
 			return
 		}
+		runtime.Gosched()
 	}
 }
 

@@ -95,7 +95,8 @@ const (
 	workerGC = 400
 	// workerSpare is how many more processors Go has in a worker than there are. The hiccup meter and a loop that rests sleep
 	// in system calls, and while no processor of Go's is idle its monitor looks every 20 us whether to take one from them:
-	// that was a sixth of a worker's CPU on two cores. They are threads that sleep, and take none of a core.
+	// that was a sixth of a worker's CPU on two cores. Both are threads that sleep most of the time. The goroutine engine has
+	// no such loop, and would spread over processors that the servers need.
 	workerSpare = 2
 )
 
@@ -108,9 +109,6 @@ func RunWorker(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 	debug.SetGCPercent(workerGC)
-	processors := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(processors + workerSpare)
-	defer runtime.GOMAXPROCS(processors)
 	w := &worker{clock: clk, out: bufio.NewWriterSize(stdout, 64<<10)}
 	requests := make(chan request)
 	var wg sync.WaitGroup
@@ -245,13 +243,23 @@ func (w *worker) start(ctx context.Context, wg *sync.WaitGroup, c *simulator.Con
 		return err
 	}
 	w.fleet = fleet
+	sleep := sleepUntil
+	if fleet.Engine() != simulator.EngineGoroutine {
+		sleep = holdUntil
+		processors := runtime.GOMAXPROCS(0)
+		runtime.GOMAXPROCS(processors + workerSpare)
+		wg.Go(func() {
+			<-ctx.Done()
+			runtime.GOMAXPROCS(processors)
+		})
+	}
 	wg.Go(func() {
 		if err := fleet.Run(ctx); err != nil && ctx.Err() == nil {
 			w.say(reply{Op: evTick, Error: err.Error()})
 		}
 	})
 	wg.Go(func() { w.tick(ctx) })
-	wg.Go(func() { w.hiccups.run(ctx, w.clock, holdUntil) })
+	wg.Go(func() { w.hiccups.run(ctx, w.clock, sleep) })
 	return nil
 }
 

@@ -99,6 +99,9 @@ func New(config Config) (*Fleet, error) {
 	return f, nil
 }
 
+// Engine is the engine that the fleet uses: never EngineAuto.
+func (f *Fleet) Engine() Engine { return f.config.Engine }
+
 // Run owns all sockets and loops of the fleet. It returns when all of them have ended: with nil after Finish, and
 // with the context's error when ctx ends first.
 func (f *Fleet) Run(ctx context.Context) error {

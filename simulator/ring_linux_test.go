@@ -134,7 +134,7 @@ func TestRingReadsAsRecvDoes(t *testing.T) {
 	}, reflect.TypeFor[[]int]()), gen.SliceOfN(simulator.RingBatch, gen.Bool())))
 }
 
-// A descriptor that is none, and one whose server has reset it, say so.
+// A descriptor that is none says so, and those behind it are read all the same.
 func TestRingTellsErrors(t *testing.T) {
 	needsRing(t)
 	r, err := simulator.NewRing(16)
@@ -149,7 +149,7 @@ func TestRingTellsErrors(t *testing.T) {
 	r.Add(-1)
 	r.Add(client)
 	data, errs, err := r.Read()
-	if err != nil || !reflect.DeepEqual(data, []string{"", "x"}) || !reflect.DeepEqual(errs, []error{unix.EBADF, nil}) {
+	if err != nil || !reflect.DeepEqual(data, []string{"", "x"}) || !errors.Is(errs[0], unix.EBADF) || errs[1] != nil {
 		t.Errorf("%q, %v, %v", data, errs, err)
 	}
 	if data, errs, err := r.Read(); len(data)+len(errs) != 0 || err != nil {

@@ -108,7 +108,9 @@ func RunWorker(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 	debug.SetGCPercent(workerGC)
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + workerSpare)
+	processors := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(processors + workerSpare)
+	defer runtime.GOMAXPROCS(processors)
 	w := &worker{clock: clk, out: bufio.NewWriterSize(stdout, 64<<10)}
 	requests := make(chan request)
 	var wg sync.WaitGroup

@@ -16,8 +16,8 @@ const (
 	// EngineAuto is the cheapest engine that can do it here: the first of [Engines], and for TLS the goroutine engine.
 	// [Report.Engine] tells which it was.
 	EngineAuto Engine = "auto"
-	// EngineRing is EngineEpoll, but the kernel reads the healthy connections that have subscribed, through io_uring(7).
-	// It exists on Linux since 6.13, where io_uring is not forbidden.
+	// EngineRing is EngineEpoll, but reads up to 16 connections with one system call, through io_uring(7). It exists on
+	// Linux since 5.6, where io_uring is not forbidden.
 	EngineRing Engine = "io_uring"
 	// EngineEpoll holds the connections of a shard in one goroutine, which reads raw sockets as epoll reports them.
 	// It exists on Linux.
@@ -97,11 +97,11 @@ type Config struct {
 	// simulator. The price is that a message may be seen up to Rest later than it could be. 0 does not rest.
 	// Default 250us.
 	Rest time.Duration `json:"rest"`
-	// Batch is the most events that one epoll_wait returns; io_uring has a batch of its own, of 20. Smaller ones cost more calls; larger ones have left the
+	// Batch is the most events that one epoll_wait returns. Smaller ones cost more calls; larger ones have left the
 	// cache by the time that their connection is read. Default 128.
 	Batch int `json:"batch"`
 	// ReadBuffer is the size in bytes of the one buffer that all connections of a shard are read into. io_uring reads into
-	// as much again, cut into 64 pieces, of which a message may take several. Default 256 KiB.
+	// 16 of a sixteenth of that, and what finds no room in one into the other. Default 256 KiB.
 	ReadBuffer int `json:"read_buffer"`
 	// Intervals asks for a histogram of every second and phase beside the totals ([Report.Intervals]).
 	// Default true in DefaultConfig.

@@ -30,19 +30,15 @@ type conn struct {
 	fd        int32
 	target    uint16
 	state     connState
-	ringed    bool   // the ring reads it
-	armed     bool   // the kernel has a receive for it
-	deflate   bool   // compression was negotiated
-	deflated  bool   // the message in fragments is compressed
-	fragments opcode // of the message that came in fragments so far; 0 is none
-	// generation counts the descriptors that the connection has had.
-	generation uint32
-	partial    []byte     // the beginning of a frame whose end has not come
-	message    []byte     // the fragments so far
-	wire       int        // their size with headers
-	out        []byte     // what the socket did not take
-	handshake  *handshake // nil once subscribed
-	back       *comeback  // nil unless lost and on its way back
+	deflate   bool       // compression was negotiated
+	deflated  bool       // the message in fragments is compressed
+	fragments opcode     // of the message that came in fragments so far; 0 is none
+	partial   []byte     // the beginning of a frame whose end has not come
+	message   []byte     // the fragments so far
+	wire      int        // their size with headers
+	out       []byte     // what the socket did not take
+	handshake *handshake // nil once subscribed
+	back      *comeback  // nil unless lost and on its way back
 }
 
 // ready answers an event of a connection.
@@ -61,7 +57,7 @@ func (s *shard) ready(index int, events uint32) {
 	if events&unix.EPOLLOUT != 0 && len(c.out) > 0 {
 		s.flush(index)
 	}
-	if c.fd >= 0 && !c.ringed && events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+	if c.fd >= 0 && events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		s.receive(index, events)
 	}
 }
@@ -305,11 +301,8 @@ func (s *shard) close(index int) {
 	if c.fd < 0 {
 		return
 	}
-	s.disarm(index)
 	unix.Close(int(c.fd))
 	c.fd = -1
-	c.generation++
-	c.ringed = false
 	c.fragments, c.wire = 0, 0
 	c.partial, c.message, c.out = nil, nil, nil
 }
@@ -349,9 +342,6 @@ func (s *shard) send(index int, data []byte) {
 		data = data[n:]
 	}
 	if len(data) > 0 && len(c.out)+len(data) <= maxOut {
-		if c.ringed && len(c.out) == 0 {
-			s.epollControl(unix.EPOLL_CTL_ADD, index, unix.EPOLLOUT|unix.EPOLLET)
-		}
 		c.out = append(c.out, data...)
 	}
 }
@@ -365,9 +355,6 @@ func (s *shard) flush(index int) {
 	c.out = c.out[n:]
 	if len(c.out) == 0 {
 		c.out = nil
-		if c.ringed {
-			s.epollControl(unix.EPOLL_CTL_DEL, index, 0)
-		}
 	}
 }
 

@@ -213,9 +213,6 @@ func (s *shard) subscribed(index int, now int64) {
 	c.state = connReceiving
 	s.dial.inFlight--
 	s.account.subscribed(index, c.back, now)
-	if s.reader != nil && index < s.account.healthy {
-		s.adopt(index)
-	}
 	if c.back != nil {
 		c.back = nil
 		return
@@ -256,12 +253,8 @@ func (s *shard) comeBack(index int, now int64) {
 
 // listenFor changes what a connection is woken for.
 func (s *shard) listenFor(index int, events uint32) {
-	s.epollControl(unix.EPOLL_CTL_MOD, index, events)
-}
-
-func (s *shard) epollControl(operation, index int, events uint32) {
 	event := unix.EpollEvent{Events: events, Fd: int32(index)}
-	if err := unix.EpollCtl(s.epoll, operation, int(s.conns[index].fd), &event); err != nil {
+	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, int(s.conns[index].fd), &event); err != nil {
 		s.account.fail(err)
 	}
 }

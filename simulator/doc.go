@@ -6,9 +6,11 @@
 // # What a figure means
 //
 // A latency is the time when a message had been read, less the time when the plan wanted it sent (intended) or when it
-// was sent (actual). Every read has a reading of the clock of its own, taken right after it; what waits in a socket
-// while the loop is busy or rests is in the latency. Nothing is corrected, subtracted or left out: what cannot be a
-// latency is counted apart (see package latency).
+// was sent (actual). Every read has a reading of the clock of its own, taken right after it, but for the io_uring engine,
+// where up to 16 reads share one, taken after the last of them: a latency there is too long by what the kernel took for
+// the reads behind it, at most some 50 us, and never too short. What waits in a socket while the loop is busy or rests is
+// in the latency. Nothing is corrected, subtracted or left out: what cannot be a latency is counted apart (see package
+// latency).
 //
 // The ledger knows every (message, connection) pair of the plan. A pair is received once, however often it comes, and
 // lost when it never came: also when its connection was refused, or closed by the server, or had yet to subscribe. A
@@ -32,27 +34,37 @@
 // them, less the table of rows, which takes 26 MB of address space). Churn adds some 170, and 24 for each change; a
 // connection that has been lost adds 16 until it is back.
 //
-// # Two engines
+// # Three engines
 //
-// [EngineEpoll] holds the connections of a shard in one goroutine on one thread. [EngineGoroutine] gives each a
-// goroutine and gorilla/websocket. Both write the same ledger, and the tests run everything with both. What they cost,
-// measured on two virtual cores of an AMD EPYC, Linux 6.18 and Go 1.26.8: 10,000 connections on one topic, 10 messages
-// of 128 bytes a second, one shard, against the reference server floor; the range of several runs on the quiet machine
-// (BenchmarkFanout in loadtest/reference):
+// [EngineEpoll] holds the connections of a shard in one goroutine on one thread. [EngineRing] does the same, but reads
+// up to 16 of those that are ready with one system call. [EngineGoroutine] gives each connection a goroutine and
+// gorilla/websocket. All write the same ledger, and the tests run everything with each. [Engines] tells what exists here.
+//
+// What a message costs by the account of the whole worker process, with 10,000 connections on one topic against the
+// gateway, in turn on two virtual cores where a null system call takes 1 us (a machine that others use; the range of
+// several runs): at 5 messages a second 4.6 to 6.3 us with io_uring, at 10 a second 4.2 to 6.2. What epoll and goroutine
+// cost without the rest of a worker, measured on two virtual cores of an AMD EPYC, Linux 6.18 and Go 1.26.8: 10,000
+// connections on one topic, 10 messages of 128 bytes a second, one shard, against the reference server floor; the range
+// of several runs on the quiet machine (BenchmarkFanout in loadtest/reference):
 //
 //	                     CPU per message     p99          the server's CPU    resident memory
 //	                     of the simulator                 per delivery        per connection
 //	epoll                4.6 to 5.6 us       59 to 79 ms  5.5 to 6.4 us        3 KB
 //	goroutine            8.4 to 9.8 us       81 to 97 ms  5.6 to 6.3 us       15 KB
 //
-// So epoll is the default where it exists. It is cheaper because a message costs it one system call and a share of
-// another, where the goroutine engine pays for the network poller, a wake-up through the scheduler, a second read that
+// The default is the cheapest that exists. Epoll is cheaper than goroutines because a message costs it one system call and
+// a share of another, where the goroutine engine pays for the network poller, a wake-up through the scheduler, a second read that
 // finds nothing, and cold stacks. Of its 5 us some 0.2 are spent outside the kernel: 0.09 in the ledger (0.11 with an
 // envelope; BenchmarkAccount), the rest in frames and the clock. Most of what is left is TCP, which acknowledges each
 // message when it is read.
 //
-// What was tried for the loop, by switching it every half second within one run, against 5.65 us of CPU for the loop's
-// thread (the mean of the runs on the quiet machine; a difference below 0.2 is noise):
+// io_uring saves entering and leaving the kernel for each message. A read that does not wait is done when it is submitted:
+// between two calls nothing is under way that a closed descriptor could mix up, no thread of the kernel works for us, and
+// all that reading costs is in the loop's account. What else epoll tells (an end, an error, room to send, a handshake, a
+// client that is slow) is handled one by one, as without it.
+//
+// What was tried for the loop of epoll, by switching it every half second within one run, against 5.65 us of CPU for the
+// loop's thread (the mean of the runs on the quiet machine; a difference below 0.2 is noise):
 //
 //	read(2) instead of recvfrom(2)                        + 0.6
 //	read(2) through Go's scheduler                        + 0.8

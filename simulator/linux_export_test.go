@@ -32,67 +32,33 @@ func FailedComeback(config Config) (inFlight int, refused int64, again bool, err
 // ChooseEngine is the engine that New picks where a ring has that fault.
 func ChooseEngine(config Config, fault error) (Engine, error) { return chooseEngine(&config, fault) }
 
-// RingShard is a shard whose loop is the test's, on the test's thread.
-type RingShard struct{ s *shard }
+// Ring reads sockets, many with one call.
+type Ring struct{ r *ring }
 
-// NewRingShard starts the shard of a configuration whose engine is EngineRing.
-func NewRingShard(config Config) (RingShard, error) {
-	clk, err := clock.New()
-	if err != nil {
-		return RingShard{}, err
-	}
-	s, err := newShard(&config, clk, 0, 0, config.Connections)
-	if err != nil {
-		return RingShard{}, err
-	}
-	s.dial.begun, s.dial.unsettled = true, 0
-	return RingShard{s}, s.start()
+// RingBatch is how many one call reads.
+const RingBatch = ringBatch
+
+// NewRing makes a ring whose buffers have size bytes.
+func NewRing(size int) (Ring, error) {
+	r, err := newRing(size)
+	return Ring{r}, err
 }
 
-// Attach gives a connection a socket, as if it had just subscribed.
-func (r RingShard) Attach(index, fd int) error {
-	c := &r.s.conns[index]
-	c.fd, c.state = int32(fd), connReceiving
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(index)}
-	if err := unix.EpollCtl(r.s.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
-		return err
+// Add asks for a read.
+func (r Ring) Add(fd int) (full bool) { return r.r.add(int32(fd)) }
+
+// Read makes the reads: what came of each, or its error.
+func (r Ring) Read() (data []string, errs []error, err error) {
+	results, err := r.r.read()
+	for i, n := range results {
+		if n < 0 {
+			data, errs = append(data, ""), append(errs, unix.Errno(-n))
+			continue
+		}
+		data, errs = append(data, string(r.r.buffer(i)[:n])), append(errs, nil)
 	}
-	r.s.adopt(index)
-	return nil
+	return data, errs, err
 }
 
-// Enter has the kernel do what is ready, and looks at none of it.
-func (r RingShard) Enter() error {
-	r.s.submit()
-	return r.s.reader.enter()
-}
-
-// Reap looks at what the kernel has done.
-func (r RingShard) Reap() (int, error) { return r.s.reap() }
-
-// Turn is one turn of the loop that waits for nothing.
-func (r RingShard) Turn() error {
-	if err := r.Enter(); err != nil {
-		return err
-	}
-	_, err := r.s.reap()
-	return err
-}
-
-// Detach closes a connection as its owner does.
-func (r RingShard) Detach(index int) { r.s.close(index) }
-
-// Pings is how many pings have been read.
-func (r RingShard) Pings() int64 { return r.s.account.unattributed.Pings }
-
-// Closed is why connections have ended.
-func (r RingShard) Closed() map[string]int64 { return r.s.account.published.closed }
-
-// Receives is how many receives the kernel has.
-func (r RingShard) Receives() int { return r.s.reader.armed }
-
-// Failure is what must not have happened.
-func (r RingShard) Failure() error { return r.s.account.failure }
-
-// Release ends the shard.
-func (r RingShard) Release() { r.s.release() }
+// Close frees it.
+func (r Ring) Close() { r.r.close() }

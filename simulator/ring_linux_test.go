@@ -1,16 +1,19 @@
 package simulator_test
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"reflect"
-	"runtime"
 	"slices"
 	"testing"
 
+	"github.com/leanovate/gopter"
+	"github.com/leanovate/gopter/gen"
+	"github.com/leanovate/gopter/prop"
 	"golang.org/x/sys/unix"
 
 	"firetower/simulator"
+	"firetower/simulator/clock"
 )
 
 // A kernel without a ring that reads is no obstacle unless the ring was asked for.
@@ -42,152 +45,143 @@ func TestChooseEngine(t *testing.T) {
 	}
 }
 
-// ringShard is a shard of n connections that reads with a ring, in buffers of 64 bytes.
-func ringShard(t *testing.T, n int) simulator.RingShard {
+func needsRing(t *testing.T) {
 	t.Helper()
 	if !slices.Contains(simulator.Engines(), simulator.EngineRing) {
 		t.Skip("this kernel has no io_uring to read with")
 	}
-	runtime.LockOSThread()
-	t.Cleanup(runtime.UnlockOSThread)
-	config := simulator.DefaultConfig()
-	config.URLs, config.Connections, config.Engine, config.ReadBuffer = []string{"ws://127.0.0.1:1/"}, n, simulator.EngineRing, 4096
-	s, err := simulator.NewRingShard(config)
-	t.Cleanup(s.Release)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
-// attach gives a connection a socket, whose other end it returns.
-func attach(t *testing.T, s simulator.RingShard, index int) (server int) {
+// socketPair is two ends of a stream, the second of which it closes after the test.
+func socketPair(t *testing.T) (client, server int) {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(pair[1]) })
-	if err := s.Attach(index, pair[0]); err != nil {
-		t.Fatal(err)
-	}
-	return pair[1]
+	t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
+	return pair[0], pair[1]
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
+// Whatever waits in the sockets of a batch, each read says what recv would have: bytes in order up to its buffer, that there are
+// none, the end, or the socket's error. Batches follow each other in one ring, full and not.
+func TestRingReadsAsRecvDoes(t *testing.T) {
+	needsRing(t)
+	const size = 16
+	r, err := simulator.NewRing(size)
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// turnUntil lets the loop turn until a condition holds.
-func turnUntil(t *testing.T, s simulator.RingShard, what string, holds func() bool) {
-	t.Helper()
-	for range 100_000 {
-		if holds() {
-			return
+	defer r.Close()
+	properties(t, 50, "a batch reads as recv does", prop.ForAll(func(waiting []int, end []bool) string {
+		var clients, servers []int
+		defer func() {
+			for _, fd := range append(clients, servers...) {
+				unix.Close(fd)
+			}
+		}()
+		written := make([]string, len(waiting))
+		for i, n := range waiting {
+			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+			if err != nil {
+				return err.Error()
+			}
+			clients, servers = append(clients, pair[0]), append(servers, pair[1])
+			for k := range n {
+				written[i] += string(rune('a' + (i+k)%26))
+			}
+			if n > 0 {
+				if _, err := unix.Write(pair[1], []byte(written[i])); err != nil {
+					return err.Error()
+				}
+			}
+			if end[i] {
+				if err := unix.Shutdown(pair[1], unix.SHUT_WR); err != nil {
+					return err.Error()
+				}
+			}
 		}
-		must(t, s.Turn())
-	}
-	t.Fatalf("%s: never", what)
+		for round := 0; ; round++ {
+			for i, fd := range clients {
+				if r.Add(fd) != (i == simulator.RingBatch-1) {
+					return "full at another place"
+				}
+			}
+			data, errs, err := r.Read()
+			if err != nil || len(data) != len(clients) {
+				return fmt.Sprintf("%d of %d: %v", len(data), len(clients), err)
+			}
+			left := false
+			for i := range data {
+				want := written[i][:min(len(written[i]), size)]
+				var wantErr error
+				if want == "" && !end[i] {
+					wantErr = unix.EAGAIN
+				}
+				if data[i] != want || !errors.Is(errs[i], wantErr) {
+					return fmt.Sprintf("round %d, socket %d: %q, %v, want %q, %v", round, i, data[i], errs[i], want, wantErr)
+				}
+				written[i] = written[i][len(want):]
+				left = left || want != ""
+			}
+			if !left {
+				return ""
+			}
+		}
+	}, gen.SliceOfN(simulator.RingBatch, gen.IntRange(0, 3*size)).FlatMap(func(v any) gopter.Gen {
+		all := v.([]int)
+		return gen.IntRange(1, len(all)).Map(func(n int) []int { return all[:n] })
+	}, reflect.TypeFor[[]int]()), gen.SliceOfN(simulator.RingBatch, gen.Bool())))
 }
 
-var ping = []byte{0x89, 3, 'a', 'b', 'c'}
-
-func write(t *testing.T, fd int, b []byte) {
-	t.Helper()
-	if n, err := unix.Write(fd, b); err != nil || n != len(b) {
-		t.Fatalf("wrote %d of %d: %v", n, len(b), err)
-	}
-}
-
-// What the kernel has read of a descriptor that was closed since is not taken for the one that came after it, although
-// both have the same number and the same connection.
-func TestRingKnowsTheDescriptorBefore(t *testing.T) {
-	s := ringShard(t, 1)
-	before := attach(t, s, 0)
-	must(t, s.Turn())
-	write(t, before, bytes.Repeat(ping, 3))
-	must(t, s.Enter()) // the kernel has read them
-	s.Detach(0)
-	after := attach(t, s, 0)
-	if _, err := s.Reap(); err != nil {
+// A descriptor that is none says so, and those behind it are read all the same.
+func TestRingTellsErrors(t *testing.T) {
+	needsRing(t)
+	r, err := simulator.NewRing(16)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Pings(); got != 0 {
-		t.Fatalf("%d pings of a connection that was closed", got)
+	defer r.Close()
+	client, server := socketPair(t)
+	if _, err := unix.Write(server, []byte("x")); err != nil {
+		t.Fatal(err)
 	}
-	must(t, s.Turn()) // begins the new receive, and ends the one before
-	turnUntil(t, s, "one receive is left", func() bool { return s.Receives() == 1 })
-	if n, err := unix.Read(before, make([]byte, 10)); n != 0 || err != nil {
-		t.Errorf("the closed one says %d, %v, want the end", n, err)
+	r.Add(-1)
+	r.Add(client)
+	data, errs, err := r.Read()
+	if err != nil || !reflect.DeepEqual(data, []string{"", "x"}) || !errors.Is(errs[0], unix.EBADF) || errs[1] != nil {
+		t.Errorf("%q, %v, %v", data, errs, err)
 	}
-	write(t, after, ping)
-	turnUntil(t, s, "the ping of the one after", func() bool { return s.Pings() == 1 })
-	must(t, s.Failure())
-}
-
-// Data for more buffers than there are comes whole and once, frames cut anywhere, and so do the answers, which are more
-// than a socket takes at once.
-func TestRingRunsOutOfBuffers(t *testing.T) {
-	const conns, each = 8, 2000
-	s := ringShard(t, conns)
-	var servers []int
-	for i := range conns {
-		servers = append(servers, attach(t, s, i))
-	}
-	must(t, s.Turn())
-	for _, fd := range servers {
-		write(t, fd, bytes.Repeat(ping, each))
-	}
-	turnUntil(t, s, "all pings", func() bool { return s.Pings() == conns*each })
-	const pong = 2 + 4 + 3 // header, mask, payload
-	for _, fd := range servers {
-		got := 0
-		turnUntil(t, s, "all pongs", func() bool {
-			b := make([]byte, 1<<16)
-			for n, err := unix.Read(fd, b); err == nil && n > 0; n, err = unix.Read(fd, b) {
-				got += n
-			}
-			return got >= each*pong
-		})
-		if got != each*pong {
-			t.Errorf("%d bytes of pongs, want %d", got, each*pong)
-		}
-	}
-	if got := s.Pings(); got != conns*each || s.Receives() != conns || len(s.Closed()) != 0 {
-		t.Errorf("%d pings, %d receives, closed %v", got, s.Receives(), s.Closed())
-	}
-	must(t, s.Failure())
-}
-
-// What stands before the end of a stream is read, and the end told once.
-func TestRingReadsToTheEnd(t *testing.T) {
-	s := ringShard(t, 2)
-	server := attach(t, s, 0)
-	attach(t, s, 1)
-	write(t, server, bytes.Repeat(ping, 100))
-	must(t, unix.Shutdown(server, unix.SHUT_WR))
-	turnUntil(t, s, "the end", func() bool { return len(s.Closed()) > 0 })
-	if want := map[string]int64{"1006 eof": 1}; s.Pings() != 100 || !reflect.DeepEqual(s.Closed(), want) || s.Receives() != 1 {
-		t.Errorf("%d pings, closed %v, %d receives", s.Pings(), s.Closed(), s.Receives())
+	if data, errs, err := r.Read(); len(data)+len(errs) != 0 || err != nil {
+		t.Errorf("no reads: %q, %v, %v", data, errs, err)
 	}
 }
 
-// A shard that ends leaves no socket open for the kernel to close some time.
-func TestRingReleases(t *testing.T) {
-	const conns = 300 // more than there is room for at once
-	s := ringShard(t, conns)
-	var servers []int
-	for i := range conns {
-		servers = append(servers, attach(t, s, i))
+// What does not fit a buffer of the ring is read behind it, whole, once and in order, whatever the pieces cut.
+func TestRingReadsWhatFindsNoRoom(t *testing.T) {
+	needsRing(t)
+	const messages = 400
+	clk, err := clock.New()
+	if err != nil {
+		t.Fatal(err)
 	}
-	turnUntil(t, s, "all receives", func() bool { return s.Receives() == conns })
-	s.Release()
-	for i, fd := range servers {
-		if n, err := unix.Read(fd, make([]byte, 1)); n != 0 || err != nil {
-			t.Fatalf("connection %d: %d, %v, want the end", i, n, err)
-		}
+	s := newStub(t, nil)
+	config := testConfig(s, simulator.EngineRing, 20) // more than a batch
+	config.ReadBuffer = 4096                          // 256 bytes for each of a batch
+	f := startFleet(t, config)
+	f.connect()
+	var wire []byte
+	for seq := uint64(1); seq <= messages; seq++ {
+		wire = append(wire, serverFrame(0x81, []byte(encode(message(clk, simulator.PhaseMeasure, 0, seq))))...)
+	}
+	waitFor(t, "all subscriptions", func() bool { return len(s.all()) == 20 })
+	for _, c := range s.all() {
+		c.raw(wire)
+	}
+	waitFor(t, "all messages", func() bool { return f.Counters().Received == 20*messages })
+	report := f.finish(simulator.TopicSent{Topic: 0, Phase: simulator.PhaseMeasure, First: 1, Count: messages})
+	p := phaseOf(report, simulator.PhaseMeasure)
+	if p.Received != 20*messages || p.Lost+p.Duplicated+p.Reordered+p.Corrupt+p.Foreign != 0 || report.Engine != simulator.EngineRing {
+		t.Errorf("%s: ledger %+v", report.Engine, p)
 	}
 }

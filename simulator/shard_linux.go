@@ -27,8 +27,9 @@ type shard struct {
 	masks   *masker
 
 	epoll    int
-	reader   *ringReader // nil when epoll tells of all connections
 	events   []unix.EpollEvent
+	reader   *ring  // nil when each connection is read by itself
+	batch    []int  // connections that the reader is about to read
 	buffer   []byte // what every connection is read into
 	scratch  []byte // frames to be sent
 	conns    []conn
@@ -103,11 +104,9 @@ func (s *shard) start() error {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	if s.config.Engine == EngineRing {
-		r, err := newRing(max(s.config.ReadBuffer/ringBuffers, leastRingBuffer))
-		if err != nil {
+		if s.reader, err = newRing(s.config.ReadBuffer / ringBatch); err != nil {
 			return err
 		}
-		s.reader = &ringReader{ring: r}
 	}
 	return nil
 }
@@ -121,7 +120,8 @@ func (s *shard) release() {
 		}
 	}
 	if s.reader != nil {
-		s.closeRing()
+		s.reader.close()
+		s.reader = nil
 	}
 	s.wakeMu.Lock()
 	defer s.wakeMu.Unlock()
@@ -191,31 +191,45 @@ func (s *shard) rest() {
 // turn handles one batch of what has come, and waits for it when there is nothing. It says whether it left something
 // waiting.
 func (s *shard) turn() (more bool, err error) {
-	if s.reader != nil {
-		return s.ringTurn()
-	}
 	n, err := s.wait()
-	s.handle(n)
+	if err != nil {
+		return false, err
+	}
+	for i := range n {
+		event := &s.events[i]
+		index := int(event.Fd)
+		switch {
+		case index == wakeIndex:
+			s.drainWake()
+		case s.batches(index, event.Events):
+			// No event of another connection closes this one before it is read.
+			s.batch = append(s.batch, index)
+			if s.reader.add(s.conns[index].fd) {
+				err = s.readBatch()
+			}
+		default:
+			s.ready(index, event.Events)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	if len(s.batch) > 0 {
+		err = s.readBatch()
+	}
 	return n == len(s.events), err
 }
 
-// handle answers n events.
-func (s *shard) handle(n int) {
-	for i := range n {
-		event := &s.events[i]
-		if event.Fd == wakeIndex {
-			s.drainWake()
-			continue
-		}
-		s.ready(int(event.Fd), event.Events)
-	}
-}
-
-// wait asks for events, and waits for them. What is there already is taken by [shard.poll]; a wait that may last goes the
-// ordinary way, so that the thread's processor can be had by others.
+// wait asks for events. What is there already is taken by a raw system call, which does not tell Go's scheduler;
+// a wait that may last goes the ordinary way, so that the thread's processor can be had by others.
 func (s *shard) wait() (int, error) {
-	if n, err := s.poll(); n > 0 || err != nil {
-		return n, err
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll),
+		uintptr(unsafe.Pointer(&s.events[0])), uintptr(len(s.events)), 0, 0, 0)
+	if errno != 0 && errno != unix.EINTR {
+		return 0, fmt.Errorf("epoll_pwait: %w", errno)
+	}
+	if errno == 0 && n > 0 {
+		return int(n), nil
 	}
 	got, err := unix.EpollWait(s.epoll, s.events, s.timeout())
 	switch {
@@ -225,19 +239,6 @@ func (s *shard) wait() (int, error) {
 		return 0, fmt.Errorf("epoll_wait: %w", err)
 	}
 	return got, nil
-}
-
-// poll takes the events that are there, by a raw system call, which does not tell Go's scheduler.
-func (s *shard) poll() (int, error) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll),
-		uintptr(unsafe.Pointer(&s.events[0])), uintptr(len(s.events)), 0, 0, 0)
-	switch errno {
-	case 0:
-		return int(n), nil
-	case unix.EINTR:
-		return 0, nil
-	}
-	return 0, fmt.Errorf("epoll_pwait: %w", errno)
 }
 
 // timeout is how long, in milliseconds, the loop may sleep when nothing happens.

@@ -526,6 +526,18 @@ func TestVersusTable(t *testing.T) {
 	if err != nil || again.Summary("") != v.Summary("") {
 		t.Errorf("another comparison came back (%v)", err)
 	}
+	// Where nothing is published, connecting is what is compared.
+	v.Loop = "idle"
+	v.Fill([]*reports.Result{own, floor, bad})
+	if first := v.Table[0]; first.Metric != "connections_per_second" || first.Cells[0].Median == nil {
+		t.Errorf("the first figure of an idle loop is %+v", first)
+	}
+	// Where no run counts, the table says of every figure that there is none.
+	own.Verdict, floor.Verdict = reports.Invalid, reports.Invalid
+	v.Fill([]*reports.Result{own, floor, bad})
+	if len(v.Table) == 0 || len(v.Excluded) != 3 {
+		t.Errorf("%d figures without a run that counts, %d left out", len(v.Table), len(v.Excluded))
+	}
 }
 
 func TestMedian(t *testing.T) {

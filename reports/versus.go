@@ -80,8 +80,18 @@ type VersusCell struct {
 	Ratio *float64 `json:"ratio,omitempty"`
 }
 
+// versusMetric is a figure of the table.
+type versusMetric struct{ metric, name, unit string }
+
+// connectMetrics come first where nothing is published: connecting is all that happens. With
+// messages the plan says how fast clients connect.
+var connectMetrics = []versusMetric{
+	{"connections_per_second", "connections made", "/s"},
+	{"connect.p99", "connect p99", "ms"},
+}
+
 // versusMetrics are the figures of the table.
-var versusMetrics = []struct{ metric, name, unit string }{
+var versusMetrics = []versusMetric{
 	{"server.cpu_us_per_delivery", "server CPU per delivery", "us"},
 	{"delivery.p50", "delivery p50", "ms"},
 	{"delivery.p99", "delivery p99", "ms"},
@@ -97,7 +107,8 @@ var versusMetrics = []struct{ metric, name, unit string }{
 }
 
 // Fill works out the table from the runs' results, which are in the order of Runs.
-// Runs that are invalid or were interrupted are left out of it, and listed.
+// Runs that are invalid or were interrupted are left out of it, and listed; so are figures
+// that no run has, unless there are none at all.
 func (v *Versus) Fill(results []*Result) {
 	values := func(target, metric string) []float64 {
 		out := []float64{}
@@ -112,7 +123,12 @@ func (v *Versus) Fill(results []*Result) {
 		return out
 	}
 	v.Table, v.Excluded = nil, nil
-	for _, m := range versusMetrics {
+	metrics := versusMetrics
+	if v.Loop == "idle" {
+		metrics = slices.Concat(connectMetrics, versusMetrics)
+	}
+	var empty []VersusRow
+	for _, m := range metrics {
 		row := VersusRow{Metric: m.metric, Name: m.name, Unit: m.unit}
 		for _, t := range v.Targets {
 			c := VersusCell{Target: t, Values: values(t, m.metric)}
@@ -122,7 +138,14 @@ func (v *Versus) Fill(results []*Result) {
 			}
 			row.Cells = append(row.Cells, c)
 		}
-		v.Table = append(v.Table, row)
+		if slices.ContainsFunc(row.Cells, func(c VersusCell) bool { return c.Median != nil }) {
+			v.Table = append(v.Table, row)
+		} else {
+			empty = append(empty, row)
+		}
+	}
+	if v.Table == nil {
+		v.Table = empty
 	}
 	for i, r := range results {
 		why := "it did not start"

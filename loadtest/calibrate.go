@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"time"
 
@@ -130,7 +131,7 @@ func (r *run) calibrateWith(ctx context.Context, n *nursery, s scenarios.Scenari
 	if err != nil {
 		return nil, err
 	}
-	c := &calibrating{run: r, fleet: f, pub: newPublisher(r.clock, s, id, sinks), s: s}
+	c := &calibrating{run: r, nursery: n, fleet: f, pub: newPublisher(r.clock, s, id, sinks), s: s}
 	out, err := c.carryOut(ctx, length, func() error { return each(opFlow) })
 	_, closeErr := c.pub.close()
 	return out, errors.Join(err, closeErr)
@@ -170,9 +171,10 @@ func (c *calibrating) carryOut(ctx context.Context, length time.Duration, flow f
 type calibrating struct {
 	*run
 
-	fleet fleet
-	pub   *publisher
-	s     scenarios.Scenario
+	nursery *nursery // the calibration's own
+	fleet   fleet
+	pub     *publisher
+	s       scenarios.Scenario
 }
 
 // ready publishes probes until every client has seen them.
@@ -196,32 +198,78 @@ func (c *calibrating) ready(ctx context.Context) error {
 	return nil
 }
 
-// ceiling publishes as fast as what is published is delivered.
+// ceiling publishes as fast as what is published is delivered. Where it is the server that
+// could do no more, what the workers could have taken is worked out from what they used.
 func (c *calibrating) ceiling(ctx context.Context, length time.Duration, out *reports.Calibration) {
 	perMessage := float64(c.s.Connections*c.s.Topics.PerConnection) / float64(c.s.Topics.Count)
 	inflight := max(2, int(math.Ceil(underWay/max(perMessage, 1))))
-	at, received, cpu := c.clock.Now(), c.fleet.received(), c.cpu()
+	at, received, before := c.clock.Now(), c.fleet.received(), c.demand()
 	c.pub.closed(ctx, simulator.PhaseWarmup, length, inflight, perMessage, c.fleet.received)
 	n, took := c.fleet.received()-received, float64(c.clock.Now()-at)/1e9
-	used := c.cpu() - cpu
+	after := c.demand()
 	c.settle(ctx)
 	if took > 0 {
-		out.DeliveriesPerSecond = math.Round(float64(n) / took)
+		out.DeliveriesPerSecond = math.Round(float64(n) / took * headroom(before, after, took, c.processors()))
 	}
 	if n > 0 {
-		out.CPUMicrosPerMessage = math.Round(float64(used)/float64(n)) / 1e3
+		out.CPUMicrosPerMessage = math.Round(float64(after.workers-before.workers)/float64(n)) / 1e3
 	}
 }
 
-// cpu is what the workers have used.
-func (c *calibrating) cpu() time.Duration {
-	var sum time.Duration
+// demand is what the processes of a calibration have used and waited for so far.
+type demand struct {
+	each    []time.Duration // by worker: used, and waited for
+	workers time.Duration   // used by all of them
+	sharing time.Duration   // used by all that share the workers' processors, these included
+}
+
+func (c *calibrating) demand() demand {
+	var d demand
 	for _, w := range c.fleet {
-		if u, err := readUsage(w.child.pid); err == nil {
-			sum += u.cpu
+		u, err := readUsage(w.child.pid)
+		if err != nil { // it has ended, which the run finds out
+			u = usage{}
+		}
+		d.each = append(d.each, u.cpu+readWait(w.child.pid))
+		d.workers += u.cpu
+	}
+	if len(c.nursery.loadCPUs) > 0 {
+		d.sharing = d.workers
+	} else {
+		for _, child := range c.nursery.all() {
+			if u, err := readUsage(child.pid); err == nil {
+				d.sharing += u.cpu
+			}
 		}
 	}
-	return sum
+	if u, err := readUsage(os.Getpid()); err == nil {
+		d.sharing += u.cpu
+	}
+	return d
+}
+
+// processors is how many there are for those that demand counts as sharing.
+func (c *calibrating) processors() int {
+	if n := len(c.nursery.loadCPUs); n > 0 {
+		return n
+	}
+	return runtime.NumCPU()
+}
+
+// headroom is by how much more than they did in so many seconds the workers could have
+// done: until the busiest has no more time, of which each has as much as one processor
+// gives, since its receiving is one loop, or until the processors that they share have
+// none. It is 1 at least, and where that is not known.
+func headroom(before, after demand, seconds float64, processors int) float64 {
+	busiest := time.Duration(0)
+	for i := range min(len(before.each), len(after.each)) {
+		busiest = max(busiest, after.each[i]-before.each[i])
+	}
+	sharing := after.sharing - before.sharing
+	if busiest <= 0 || sharing <= 0 {
+		return 1
+	}
+	return max(1, seconds*min(1/busiest.Seconds(), float64(processors)/sharing.Seconds()))
 }
 
 // settle waits until nothing arrives any more.
@@ -240,7 +288,7 @@ func (c *calibrating) settle(ctx context.Context) {
 func (e evidence) ceilingCheck() reports.Check {
 	c := reports.Check{
 		Name: "share of the generator's ceiling", Status: reports.CheckSkipped, Value: "unknown", Limit: fmt.Sprintf("at most %.0f %%", ceilingShare*100),
-		Note: "reads a second against what the workers take from a server that only writes, a frame per write; what a server joins is one read",
+		Note: "reads a second against what the workers can take from a server that only writes, a frame per write; what a server joins is one read",
 	}
 	if e.calibration.note != "" {
 		c.Note += "; " + e.calibration.note

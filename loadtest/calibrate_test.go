@@ -2,9 +2,11 @@ package loadtest_test
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"firetower/loadtest"
 	"firetower/reports"
@@ -64,6 +66,29 @@ func TestCalibrationComesFirst(t *testing.T) {
 			}
 			if slices.ContainsFunc(r.Processes, func(p reports.Process) bool { return p.Role == "reference" }) {
 				t.Error("the server of the calibration is among those of the run")
+			}
+		})
+	}
+}
+
+func TestHeadroom(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name             string
+		busiest, sharing time.Duration
+		processors       int
+		want             float64
+	}{
+		{"the worker is at its end", 2 * time.Second, 3 * time.Second, 8, 1},
+		{"the worker wanted more than there was", 3 * time.Second, 4 * time.Second, 2, 1},
+		{"the server is at its end, the worker is not", 500 * time.Millisecond, 2500 * time.Millisecond, 8, 4},
+		{"and the machine bounds both", 500 * time.Millisecond, 3200 * time.Millisecond, 2, 1.25},
+		{"nothing was measured", 0, 0, 2, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := loadtest.Headroom(tt.busiest, tt.sharing, 2, tt.processors); math.Abs(got-tt.want) > 1e-9 {
+				t.Errorf("%v of the workers' pace, want %v", got, tt.want)
 			}
 		})
 	}

@@ -366,3 +366,8 @@ var CountDescriptors = countDescriptors
 
 // ReadCPU is readCPU.
 var ReadCPU = readCPU
+
+// Headroom is headroom for one worker that wanted busiest, and processes that used sharing.
+func Headroom(busiest, sharing time.Duration, seconds float64, processors int) float64 {
+	return headroom(demand{each: make([]time.Duration, 1)}, demand{each: []time.Duration{busiest}, sharing: sharing}, seconds, processors)
+}

@@ -279,7 +279,9 @@ type CapacityTrial struct {
 // fast as the sockets take them, with the run's connections, topics and payload: the
 // generator's own ceiling.
 type Calibration struct {
-	Seconds             float64 `json:"seconds"`
+	Seconds float64 `json:"seconds"`
+	// DeliveriesPerSecond is the ceiling: what the workers could have taken, in the share of
+	// the processors that the server beside them left.
 	DeliveriesPerSecond float64 `json:"deliveries_per_second"`
 	CPUMicrosPerMessage float64 `json:"cpu_us_per_message"`
 	// P50 and P99 are the generator's own latency at the run's planned rate, null in a

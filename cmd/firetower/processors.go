@@ -16,8 +16,8 @@ import (
 const (
 	// governEvery is how often the governor looks.
 	governEvery = 100 * time.Millisecond
-	// From busyShare of one processor on a process gets all; it gets one again after it
-	// has wanted less than calmShare in calmLooks looks in a row.
+	// From busyShare of one processor on a process gets all; it gets one again after
+	// calmLooks looks that came to less than calmShare on average.
 	busyShare = 0.6
 	calmShare = 0.4
 	calmLooks = 20
@@ -25,24 +25,34 @@ const (
 
 // governor decides whether one processor is enough. Its zero value says that it is.
 type governor struct {
-	all  bool
-	calm int // looks in a row
+	all bool
+	// Since it had all, or since the last time that the average was looked at.
+	looks int
+	sum   float64
 }
 
 // look takes what the process wanted since the last look, as a share of one processor, and
 // tells whether the process is to have all processors.
 func (g *governor) look(share float64) (all bool) {
-	switch {
-	case share >= busyShare:
-		g.all, g.calm = true, 0
-	case share >= calmShare:
-		g.calm = 0
-	case g.all:
-		if g.calm++; g.calm == calmLooks {
-			g.all, g.calm = false, 0
-		}
+	if !g.all {
+		g.all, g.looks, g.sum = share >= busyShare, 0, 0
+		return g.all
+	}
+	g.looks++
+	g.sum += share
+	if g.looks == calmLooks {
+		g.all = g.sum/calmLooks >= calmShare
+		g.looks, g.sum = 0, 0
 	}
 	return g.all
+}
+
+// wanted is what a process wanted that ran for a share of one processor, and waited for
+// another: what it had, or, when it hardly ever slept, more than it had. Everybody waits a
+// little on a machine that is shared; who never sleeps has too few processors.
+func wanted(ran, waited float64) float64 {
+	const never = 0.9 // as good as busyShare
+	return max(ran, (ran+waited)*busyShare/never)
 }
 
 // setProcessors lets Go code run on n processors at a time; 0 is as many as the process has,
@@ -61,7 +71,7 @@ func setProcessors(n int) {
 func applyProcessors(ctx context.Context, g *globalState, log *slog.Logger, c config.Runtime, governed bool) (stop func()) {
 	stop = func() {}
 	v, inEnvironment := environmentValue(g.environ, "GOMAXPROCS")
-	_, measurable := processDemand()
+	_, measurable := readThreadTimes()
 	switch {
 	case inEnvironment:
 		log.Info("runtime.maxProcs is left to the environment", "GOMAXPROCS", v)
@@ -91,16 +101,17 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 	defer tick.Stop()
 	var gov governor
 	all := false
-	at, wanted := time.Now(), demand()
+	at, before := time.Now(), threadTimesNow()
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		now, total := time.Now(), demand()
-		share := float64(total-wanted) / float64(now.Sub(at))
-		at, wanted = now, total
+		now, total := time.Now(), threadTimesNow()
+		passed := float64(now.Sub(at))
+		share := wanted(float64(total.ran-before.ran)/passed, float64(total.waited-before.waited)/passed)
+		at, before = now, total
 		if gov.look(share) == all {
 			continue
 		}
@@ -114,8 +125,12 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 	}
 }
 
-// demand is processDemand where that has been found to work.
-func demand() time.Duration {
-	wanted, _ := processDemand()
-	return wanted
+// threadTimes is for how long the threads of a process have run, and waited for a processor,
+// all together.
+type threadTimes struct{ ran, waited time.Duration }
+
+// threadTimesNow is readThreadTimes where that has been found to work.
+func threadTimesNow() threadTimes {
+	t, _ := readThreadTimes()
+	return t
 }

@@ -7,20 +7,19 @@ import (
 	"time"
 )
 
-// processDemand is for how long the threads of this process have run or waited for a
-// processor (proc(5), /proc/PID/task/TID/schedstat), all together, and whether the system
-// tells. What waits is wanted as well: a process that others keep from the processors looks
-// as if it had little to do. Threads that end take their part with them.
-func processDemand() (wanted time.Duration, ok bool) {
+// readThreadTimes reads the times of this process's threads (/proc/PID/task/TID/schedstat;
+// the kernel's Documentation/scheduler/sched-stats), and whether the system tells. Threads
+// that end take their part with them.
+func readThreadTimes() (t threadTimes, ok bool) {
 	const tasks = "/proc/self/task"
 	dir, err := os.Open(tasks)
 	if err != nil {
-		return 0, false
+		return t, false
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
-		return 0, false
+		return t, false
 	}
 	for _, name := range names {
 		text, err := os.ReadFile(filepath.Join(tasks, name, "schedstat"))
@@ -29,9 +28,10 @@ func processDemand() (wanted time.Duration, ok bool) {
 		}
 		var ran, waited int64
 		if _, err := fmt.Sscan(string(text), &ran, &waited); err == nil {
-			wanted += time.Duration(ran + waited)
+			t.ran += time.Duration(ran)
+			t.waited += time.Duration(waited)
 			ok = true
 		}
 	}
-	return wanted, ok
+	return t, ok
 }

@@ -44,8 +44,9 @@ func TestGovernor(t *testing.T) {
 		{"busy on many", []float64{1.9}, true},
 		{"not calm for long enough", append([]float64{1}, times(calmLooks-1, 0)...), true},
 		{"calm", append([]float64{1}, times(calmLooks, calmShare-0.01)...), false},
-		{"calm with an interruption", slices.Concat([]float64{1}, times(calmLooks-1, 0), []float64{calmShare}, times(calmLooks-1, 0)), true},
-		{"busy again while calm", slices.Concat([]float64{1}, times(calmLooks-1, 0), []float64{1}, times(calmLooks-1, 0)), true},
+		{"calm on average", slices.Concat([]float64{1, 1, 1}, times(calmLooks-2, 0.2)), false},
+		{"busy on average", slices.Concat([]float64{1}, times(calmLooks/2, 1), times(calmLooks/2, 0)), true},
+		{"calm after it was busy on average", slices.Concat([]float64{1}, times(calmLooks/2, 1), times(calmLooks/2, 0), times(calmLooks, 0)), false},
 		{"busy again after it", slices.Concat([]float64{1}, times(calmLooks, 0), []float64{1}), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -62,12 +63,31 @@ func TestGovernor(t *testing.T) {
 	}
 }
 
+func TestWanted(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		ran, waited float64
+		busy        bool
+	}{
+		{0.59, 0, false},
+		{0.6, 0, true},
+		{0.17, 0.3, false}, // beside neighbours
+		{0.5, 0.39, false},
+		{0.5, 0.41, true}, // never sleeps
+		{0.1, 0.9, true},
+	} {
+		if got := wanted(tt.ran, tt.waited); (got >= busyShare) != tt.busy {
+			t.Errorf("ran %v, waited %v: wanted %v", tt.ran, tt.waited, got)
+		}
+	}
+}
+
 // A manager by itself has one processor at rest and all when it ends; a gateway has what it
 // finds; the key and GOMAXPROCS win over both.
 func TestProcessors(t *testing.T) {
 	t.Parallel()
 	governed := []int{1, 0}
-	if _, ok := processDemand(); !ok || runtime.NumCPU() == 1 {
+	if _, ok := readThreadTimes(); !ok || runtime.NumCPU() == 1 {
 		governed = nil
 	}
 	for _, tt := range []struct {
@@ -111,7 +131,7 @@ func TestProcessProcessors(t *testing.T) {
 	for set, want := range map[string]string{"runtime.maxProcs=3": "3", "runtime.maxProcs=0": "1"} {
 		t.Run(set, func(t *testing.T) {
 			t.Parallel()
-			if _, ok := processDemand(); !ok && want == "1" {
+			if _, ok := readThreadTimes(); !ok && want == "1" {
 				t.Skip("the system does not tell what a process uses")
 			}
 			c := startChildWith(t, nil, append([]string{"manager", "--announce", "--set", set}, anyPorts("manager")...)...)

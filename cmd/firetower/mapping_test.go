@@ -19,6 +19,7 @@ import (
 type processSettings struct {
 	log       config.Log
 	collector collectorSettings
+	maxProcs  int
 }
 
 // loadOptions loads a configuration of settings "key=value" and maps it.
@@ -37,13 +38,13 @@ func loadOptions(service config.Service, pairs ...string) (any, processSettings,
 		if err != nil {
 			return nil, processSettings{}, err
 		}
-		return managerOptions(c), processSettings{c.Log, collectorOf(c.Runtime)}, nil
+		return managerOptions(c), processSettings{c.Log, collectorOf(c.Runtime), c.Runtime.MaxProcs}, nil
 	}
 	c, err := config.LoadGateway(src)
 	if err != nil {
 		return nil, processSettings{}, err
 	}
-	return gatewayOptions(c), processSettings{c.Log, collectorOf(c.Runtime)}, nil
+	return gatewayOptions(c), processSettings{c.Log, collectorOf(c.Runtime), c.Runtime.MaxProcs}, nil
 }
 
 // The defaults of a configuration are those of the packages: there is one truth.

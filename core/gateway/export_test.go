@@ -263,6 +263,8 @@ func (r *Registrar) Sync(ctx context.Context) error {
 
 // WritesManyAtOnce tells whether the flusher of a client's connection has a writev.
 func WritesManyAtOnce(t *FireTower) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.stream == nil {
 		return t.fd >= 0
 	}

@@ -415,10 +415,11 @@ func TestBuildTowerServesTheApplicationsOwnUpgrade(t *testing.T) {
 func TestFlusherWritesManyAtOnce(t *testing.T) {
 	towers := make(chan *gateway.FireTower, 1)
 	g := run(t, func(o *gateway.Options) { o.OnTower = func(ft *gateway.FireTower) { towers <- ft } })
-	dial(t, g, "")
+	c := dial(t, g, "")
 	if !gateway.WritesManyAtOnce(<-towers) {
 		t.Error("the flusher's connection has no writev")
 	}
+	runtime.KeepAlive(c) // a connection that is collected is closed
 }
 
 // U4-43: a Bucket whose consumers are stuck delays no other Bucket. Consumers

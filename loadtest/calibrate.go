@@ -216,11 +216,11 @@ func (c *calibrating) ceiling(ctx context.Context, length time.Duration, out *re
 	}
 }
 
-// demand is what the processes of a calibration have used and waited for so far.
+// demand is what the processes of a calibration have used so far.
 type demand struct {
-	each    []time.Duration // by worker: used, and waited for
-	workers time.Duration   // used by all of them
-	sharing time.Duration   // used by all that share the workers' processors, these included
+	each    []time.Duration // by worker
+	workers time.Duration   // all of them
+	sharing time.Duration   // all that share the workers' processors, these included
 }
 
 func (c *calibrating) demand() demand {
@@ -230,7 +230,7 @@ func (c *calibrating) demand() demand {
 		if err != nil { // it has ended, which the run finds out
 			u = usage{}
 		}
-		d.each = append(d.each, u.cpu+readWait(w.child.pid))
+		d.each = append(d.each, u.cpu)
 		d.workers += u.cpu
 	}
 	if len(c.nursery.loadCPUs) > 0 {

@@ -212,29 +212,32 @@ func (c *calibrating) ceiling(ctx context.Context, length time.Duration, out *re
 		out.DeliveriesPerSecond = math.Round(float64(n) / took * headroom(before, after, took, c.processors()))
 	}
 	if n > 0 {
-		out.CPUMicrosPerMessage = math.Round(float64(after.workers-before.workers)/float64(n)) / 1e3
+		out.CPUMicrosPerMessage = math.Round(float64(after.workers()-before.workers())/float64(n)) / 1e3
 	}
 }
 
 // demand is what the processes of a calibration have used so far.
 type demand struct {
 	each    []time.Duration // by worker
-	workers time.Duration   // all of them
 	sharing time.Duration   // all that share the workers' processors, these included
+}
+
+// workers is what all workers have used.
+func (d demand) workers() (sum time.Duration) {
+	for _, used := range d.each {
+		sum += used
+	}
+	return sum
 }
 
 func (c *calibrating) demand() demand {
 	var d demand
 	for _, w := range c.fleet {
-		u, err := readUsage(w.child.pid)
-		if err != nil { // it has ended, which the run finds out
-			u = usage{}
-		}
+		u, _ := readUsage(w.child.pid) // nothing of one that has ended, which the run finds out
 		d.each = append(d.each, u.cpu)
-		d.workers += u.cpu
 	}
 	if len(c.nursery.loadCPUs) > 0 {
-		d.sharing = d.workers
+		d.sharing = d.workers()
 	} else {
 		for _, child := range c.nursery.all() {
 			if u, err := readUsage(child.pid); err == nil {

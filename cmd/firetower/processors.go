@@ -100,22 +100,24 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 	tick := time.NewTicker(governEvery)
 	defer tick.Stop()
 	var gov governor
-	all := false
-	at, before := time.Now(), threadTimesNow()
+	at := time.Now()
+	before, _ := readThreadTimes() // as with each, that it works has been found
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		now, total := time.Now(), threadTimesNow()
+		now := time.Now()
+		total, _ := readThreadTimes()
 		passed := float64(now.Sub(at))
 		share := wanted(float64(total.ran-before.ran)/passed, float64(total.waited-before.waited)/passed)
 		at, before = now, total
-		if gov.look(share) == all {
+		had := gov.all
+		all := gov.look(share)
+		if all == had {
 			continue
 		}
-		all = gov.all
 		if all {
 			set(0)
 		} else {
@@ -128,9 +130,3 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 // threadTimes is for how long the threads of a process have run, and waited for a processor,
 // all together.
 type threadTimes struct{ ran, waited time.Duration }
-
-// threadTimesNow is readThreadTimes where that has been found to work.
-func threadTimesNow() threadTimes {
-	t, _ := readThreadTimes()
-	return t
-}

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -138,7 +139,7 @@ func (c chart) draw(v *canvas, f frame) {
 
 func (c chart) drawBands(v *canvas, f frame, x func(float64) float64) {
 	right, bottom := f.width-f.right, f.height-f.bottom
-	for _, band := range c.bands {
+	for i, band := range c.bands {
 		x0, x1 := math.Max(x(band.from), f.left), math.Min(x(band.to), right)
 		if x1 <= x0 {
 			continue
@@ -149,11 +150,34 @@ func (c chart) drawBands(v *canvas, f frame, x func(float64) float64) {
 		if x0 > f.left+1 {
 			v.vline("edge", x0, f.top-6, bottom)
 		}
-		// The names stand above the plot, where no line crosses them.
+		// The names stand above the plot, where no line crosses them, and above what is seen of
+		// the band: a fault lies within the phase that it is in.
+		from, to := uncovered(band, c.bands[i+1:])
+		x0, x1 = math.Max(x(from), f.left), math.Min(x(to), right)
 		if x1-x0 > textWidth(band.name)+8 {
 			v.text("bandname", "middle", (x0+x1)/2, f.top-5, band.name)
 		}
 	}
+}
+
+// uncovered is the longest part of a band that none of those drawn after it covers;
+// from and to are the same when nothing is left.
+func uncovered(b band, over []band) (from, to float64) {
+	over = slices.Clone(over)
+	slices.SortFunc(over, func(p, q band) int { return cmp.Compare(p.from, q.from) })
+	longest := func(a, z float64) {
+		if z-a > to-from {
+			from, to = a, z
+		}
+	}
+	from, to = b.from, b.from
+	begin := b.from
+	for _, o := range over {
+		longest(begin, math.Min(o.from, b.to))
+		begin = math.Max(begin, o.to)
+	}
+	longest(begin, b.to)
+	return from, to
 }
 
 func (c chart) drawMarks(v *canvas, f frame, x func(float64) float64) {

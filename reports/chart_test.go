@@ -148,3 +148,26 @@ func TestCurveEndsWhereTheCountDoes(t *testing.T) {
 		t.Error("nothing recorded has a curve")
 	}
 }
+
+// The name of a band stands where it is seen: faults are drawn over the phase that they
+// are in, and two names in one place cannot be read.
+func TestBandNamesDoNotCover(t *testing.T) {
+	measure := [2]float64{10, 50}
+	for _, tc := range []struct {
+		name     string
+		over     [][2]float64
+		from, to float64
+	}{
+		{"nothing over it", nil, 10, 50},
+		{"a fault late", [][2]float64{{35, 45}}, 10, 35},
+		{"a fault early, its recovery after it", [][2]float64{{16, 30}, {14, 16}}, 30, 50},
+		{"two that overlap", [][2]float64{{12, 40}, {20, 30}}, 40, 50},
+		{"over its end", [][2]float64{{40, 90}}, 10, 40},
+		{"beside it", [][2]float64{{0, 10}, {50, 60}}, 10, 50},
+		{"all of it", [][2]float64{{0, 60}}, 10, 10},
+	} {
+		if from, to := reports.UncoveredBand(measure, tc.over); from != tc.from || to != tc.to {
+			t.Errorf("%s: seen from %v to %v, want %v to %v", tc.name, from, to, tc.from, tc.to)
+		}
+	}
+}

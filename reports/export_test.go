@@ -94,3 +94,13 @@ func Gallery() ([]byte, error) {
 		show("Scatter", sc.svg()), show("Parallel", pc.svg()), show("Bars", budget.svg()),
 	}}}}.html()
 }
+
+// UncoveredBand is the longest part of a band, from its start to its end, that those
+// drawn after it leave free.
+func UncoveredBand(b [2]float64, over [][2]float64) (from, to float64) {
+	var after []band
+	for _, o := range over {
+		after = append(after, band{from: o[0], to: o[1]})
+	}
+	return uncovered(band{from: b[0], to: b[1]}, after)
+}

@@ -1,6 +1,10 @@
 package reports
 
-import "math"
+import (
+	"math"
+	"strings"
+	"unicode"
+)
 
 // dots are rows of a value with an interval on one common axis: a forest plot, or any
 // ranking with its uncertainty.
@@ -33,12 +37,12 @@ func (d dots) svg() string {
 	fs := frames(0)
 	name, text := 0.0, 0.0
 	for _, r := range d.rows {
-		name = max(name, textWidth(r.name))
+		name = max(name, nameWidth(r.name))
 		text = max(text, textWidth(r.text), textWidth(r.word))
 	}
 	for i := range fs {
 		f := &fs[i]
-		f.left, f.right, f.top = min(name*1.12+12, f.width*0.32), min(text+14, f.width*0.34), 6
+		f.left, f.right, f.top = min(name+12, f.width*0.32), min(text+14, f.width*0.34), 6
 		each := row
 		if f.narrow {
 			each = row + 6
@@ -68,7 +72,7 @@ func (d dots) draw(v *canvas, f frame) {
 	}
 	for i, r := range d.rows {
 		y := f.top + (float64(i)+0.5)*each
-		v.text("rowname", "end", f.left-10, y+4, fit(r.name, f.left-12))
+		d.drawName(v, r.name, f.left-10, y)
 		if !math.IsNaN(r.lo) && !math.IsNaN(r.hi) {
 			v.hline("interval "+r.class, x(r.lo), x(r.hi), y)
 			for _, end := range []float64{r.lo, r.hi} {
@@ -88,4 +92,56 @@ func (d dots) draw(v *canvas, f frame) {
 		v.text("rowname", "start", right+8, y-2, fit(r.text, f.right-8))
 		v.text("word "+r.class, "start", right+8, y+11, fit(r.word, f.right-8))
 	}
+}
+
+// nameWidth is about how many pixels the name of a row takes: that of a setting is of digits
+// and dots, or of capitals, and the mean letter that textWidth counts in is neither. The
+// widths are those of DejaVu Sans, which is wider than what most systems have.
+func nameWidth(s string) float64 {
+	w := 0.0
+	for _, r := range s {
+		switch {
+		case strings.ContainsRune(" ·.,:;ijl|'", r):
+			w += 3.7
+		case strings.ContainsRune("mwMW%", r):
+			w += 11
+		case unicode.IsUpper(r):
+			w += 8
+		default:
+			w += 7.2
+		}
+	}
+	return w
+}
+
+// drawName writes the name of a row to the left of x, below each other in two parts where it
+// is too long for one line: a name that loses its end is that of its neighbour too.
+func (d dots) drawName(v *canvas, name string, x, y float64) {
+	room := x - 2
+	if nameWidth(name) <= room {
+		v.text("rowname", "end", x, y+4, name)
+		return
+	}
+	first, second := halves(name)
+	if second == "" {
+		v.text("rowname", "end", x, y+4, fit(first, room))
+		return
+	}
+	v.text("rowname", "end", x, y-2, fit(first, room))
+	v.text("rowname", "end", x, y+11, fit(second, room))
+}
+
+// halves parts a name before the = or after the space that is nearest to its middle; second is
+// empty when it has neither.
+func halves(name string) (first, second string) {
+	at, off := 0, len(name)
+	for i := 1; i < len(name)-1; i++ {
+		if away := max(i-len(name)/2, len(name)/2-i); (name[i] == '=' || name[i] == ' ') && away < off {
+			at, off = i, away
+		}
+	}
+	if at == 0 {
+		return name, ""
+	}
+	return name[:at], strings.TrimSpace(name[at:])
 }

@@ -171,3 +171,20 @@ func TestBandNamesDoNotCover(t *testing.T) {
 		}
 	}
 }
+
+// Names of settings differ at their ends: a long one is parted, and never cut where its
+// value begins.
+func TestLongRowNamesAreParted(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"BuffChanCount=10000":   {"BuffChanCount", "=10000"},
+		"Num=8 joinBytes=64KiB": {"Num=8", "joinBytes=64KiB"},
+		"delivery p99":          {"delivery", "p99"},
+		"throughput":            {"throughput", ""},
+		"=":                     {"=", ""},
+		"":                      {"", ""},
+	} {
+		if first, second := reports.Halves(name); first != want[0] || second != want[1] {
+			t.Errorf("%q is parted into %q and %q, want %q", name, first, second, want)
+		}
+	}
+}

@@ -104,3 +104,6 @@ func UncoveredBand(b [2]float64, over [][2]float64) (from, to float64) {
 	}
 	return uncovered(band{from: b[0], to: b[1]}, after)
 }
+
+// Halves parts the name of a row that is too long for one line.
+func Halves(name string) (first, second string) { return halves(name) }

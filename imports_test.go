@@ -47,11 +47,12 @@ var importRules = []importRule{
 	{list: "scenarios", folder: "scenarios", only: []string{"scenarios", "config/suggest"}, testsToo: true},
 	{
 		list: "loadtest", folder: "loadtest", testsToo: true,
-		only: []string{"loadtest", "scenarios", "simulator", "reports", "config", "core/topicpb"},
+		only: []string{"loadtest", "scenarios", "simulator", "reports", "config", "core/topicpb", "internal/schedstat"},
 	},
 	{list: "reports", folder: "reports", only: []string{"reports", "simulator/latency"}, testsToo: true},
 	{list: "stats", folder: "reports/stats", only: []string{"reports/stats"}, testsToo: true},
 	{list: "config", folder: "config", only: []string{"config"}, testsToo: true},
+	{list: "schedstat", folder: "internal/schedstat", only: []string{"internal/schedstat"}, testsToo: true},
 	{list: "uring", folder: "internal/uring", only: []string{"internal/uring"}, testsToo: true},
 	{list: "suggest", folder: "config/suggest", only: []string{"config/suggest"}, testsToo: true},
 	{list: "cmd", except: []string{"cmd"}, deny: []string{"cmd"}, testsToo: true},

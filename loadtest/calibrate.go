@@ -236,10 +236,12 @@ func (c *calibrating) demand() demand {
 		u, _ := readUsage(w.child.pid) // nothing of one that has ended, which the run finds out
 		d.each = append(d.each, u.cpu)
 	}
-	if len(c.nursery.loadCPUs) > 0 {
-		d.sharing = d.workers()
-	} else {
+	d.sharing = d.workers()
+	if len(c.nursery.loadCPUs) == 0 { // the server runs there as well
 		for _, child := range c.nursery.all() {
+			if !isServer(child.role) {
+				continue
+			}
 			if u, err := readUsage(child.pid); err == nil {
 				d.sharing += u.cpu
 			}

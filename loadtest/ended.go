@@ -17,9 +17,10 @@ type ended struct {
 	name  string
 	// start is which process of its place it was, from 1.
 	start int
-	// asked and killed are when it was asked for its counters and when it was killed, by clock.
-	asked, killed int64
-	told          counterSet // nil when it did not answer
+	// began, asked and killed are when it was started, 0 when that was before the measured phase, when it was asked for
+	// its counters and when it was killed, by clock.
+	began, asked, killed int64
+	told                 counterSet // nil when it did not answer
 }
 
 // lastTimeout bounds the wait for the counters of a server that is about to be killed.
@@ -41,7 +42,7 @@ func (s *system) lastWords(ctx context.Context, c *clock.Clock, f scenarios.Faul
 		return nil // the fault says so
 	}
 	v := places[place]
-	e := &ended{place: place, name: v.child.name, start: v.starts, asked: c.Now()}
+	e := &ended{place: place, name: v.child.name, start: v.starts, began: v.began, asked: c.Now()}
 	ask := newScraper(lastTimeout)
 	defer ask.close()
 	e.told = ask.one(ctx, s.scrapes[place], ownMetric)
@@ -62,13 +63,9 @@ func (s *system) whole(from, to scrapes, start, end int64) (scrapes, scrapes, []
 		}
 	}
 	const atTheStart = "it did not answer at the start of the measured phase"
-	// began is when a place lost its former process, if that was in the phase: the time until
-	// the next one was up counts as its silence.
-	began := map[int]int64{}
 	var before, last scrapes
 	for _, e := range s.ended {
-		since := max(start, began[e.place])
-		began[e.place] = e.killed
+		since := max(start, e.began)
 		told := counterSet(nil)
 		if e.start == 1 && e.place < len(from) {
 			told = from[e.place]
@@ -89,7 +86,7 @@ func (s *system) whole(from, to scrapes, start, end int64) (scrapes, scrapes, []
 		switch {
 		case i >= len(to):
 		case to[i] == nil:
-			miss(v.process(), max(start, began[i]), end, "it did not answer at the end")
+			miss(v.process(), max(start, v.began), end, "it did not answer at the end")
 		case v.starts == 1 && (i >= len(from) || from[i] == nil):
 			to[i] = nil
 			miss(v.process(), start, end, atTheStart)

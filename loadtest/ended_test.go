@@ -44,13 +44,25 @@ func TestCountersOfTheKilled(t *testing.T) {
 			[]reports.BudgetGap{{Server: "gateway-0.1", From: 400, To: 403, Reason: killedGap}, {Server: "gateway-0.2", From: 700, To: 701, Reason: killedGap}},
 		},
 		{
-			"the killed did not answer",
+			"the killed did not answer, of the time that it was there",
 			[]int{3},
 			[]string{n("7")},
 			[]string{n("4")},
-			[]loadtest.Killed{{Start: 1, Asked: 400 * ms, Killed: 403 * ms, Told: n("27")}, {Start: 2, Asked: 700 * ms, Killed: 750 * ms}},
+			[]loadtest.Killed{
+				{Start: 1, Asked: 400 * ms, Killed: 403 * ms, Next: 603 * ms, Told: n("27")},
+				{Start: 2, Asked: 700 * ms, Killed: 750 * ms, Next: 950 * ms},
+			},
 			20 + 4,
-			[]reports.BudgetGap{{Server: "gateway-0.1", From: 400, To: 403, Reason: killedGap}, {Server: "gateway-0.2", From: 403, To: 750, Reason: silentGap}},
+			[]reports.BudgetGap{{Server: "gateway-0.1", From: 400, To: 403, Reason: killedGap}, {Server: "gateway-0.2", From: 603, To: 750, Reason: silentGap}},
+		},
+		{
+			"the successor is silent at the end, of the time that it was there",
+			[]int{1, 2},
+			[]string{n("5"), n("7")},
+			[]string{n("15"), ""},
+			[]loadtest.Killed{{Place: 1, Start: 1, Asked: 400 * ms, Killed: 403 * ms, Next: 603 * ms, Told: n("27")}},
+			10 + 20,
+			[]reports.BudgetGap{{Server: "gateway-1.1", From: 400, To: 403, Reason: killedGap}, {Server: "gateway-1", From: 603, To: 1000, Reason: endGap}},
 		},
 		{
 			"nor is known what it had counted before",

@@ -313,11 +313,12 @@ func Survivors(managers, gateways []int, from, to []string) (counts []map[string
 }
 
 // Killed is a server's process that was killed: its place, managers first, which process of
-// the place it was, when it was asked and killed in nanoseconds, and what it told.
+// the place it was, when it was asked and killed and its successor started, in nanoseconds,
+// and what it told.
 type Killed struct {
-	Place, Start  int
-	Asked, Killed int64
-	Told          string
+	Place, Start        int
+	Asked, Killed, Next int64
+	Told                string
 }
 
 // Whole joins what killed servers told to what the servers told at both ends of a phase of
@@ -328,9 +329,11 @@ func Whole(starts []int, from, to []string, killed ...Killed) (first, last []map
 		s.gateways = append(s.gateways, &server{name: fmt.Sprintf("gateway-%d", i), starts: n})
 	}
 	for _, k := range killed {
+		place := s.gateways[k.Place]
 		s.ended = append(s.ended, ended{
-			place: k.Place, name: fmt.Sprintf("gateway-%d.%d", k.Place, k.Start), start: k.Start, asked: k.Asked, killed: k.Killed, told: scrapesOf([]string{k.Told})[0],
+			place: k.Place, name: fmt.Sprintf("gateway-%d.%d", k.Place, k.Start), start: k.Start, began: place.began, asked: k.Asked, killed: k.Killed, told: scrapesOf([]string{k.Told})[0],
 		})
+		place.began = k.Next
 	}
 	a, b, gaps := s.whole(scrapesOf(from), scrapesOf(to), 0, int64(time.Second))
 	for i := range a {

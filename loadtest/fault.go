@@ -139,7 +139,10 @@ func (in *injector) do(hard context.Context, f scenarios.Fault, r *faultRecord, 
 	switch f.Kind {
 	case scenarios.FaultManagerRestart, scenarios.FaultGatewayKill:
 		v.child.kill()
-		return func() error { return in.sys.start(hard, v) }, nil
+		return func() error {
+			v.began = in.clock.Now()
+			return in.sys.start(hard, v)
+		}, nil
 	case scenarios.FaultGatewayPause:
 		return func() error { return v.child.send(syscall.SIGCONT) }, v.child.send(syscall.SIGSTOP)
 	case scenarios.FaultLinkBlackhole:

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"firetower/internal/schedstat"
 )
 
 // clockTick is the unit of CPU times in /proc/PID/stat. Linux gives user space 100
@@ -84,22 +86,11 @@ func parseStat(stat string) (time.Duration, error) {
 	return time.Duration(ticks) * clockTick, nil
 }
 
-// readWait is how long a process's threads were runnable and did not run: the
-// second field of their schedstat. Threads that have ended are not in it. It opens a file for each thread, so it is for phase edges.
+// readWait is how long a process's threads were runnable and did not run, or 0 when the system does not tell. Threads
+// that have ended are not in it. It opens a file for each thread, so it is for phase edges.
 func readWait(pid int) time.Duration {
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err != nil {
-		return 0
-	}
-	var sum time.Duration
-	for _, path := range tasks {
-		if f := strings.Fields(readText(path)); len(f) > 1 {
-			if ns, err := strconv.ParseInt(f[1], 10, 64); err == nil {
-				sum += time.Duration(ns)
-			}
-		}
-	}
-	return sum
+	t, _ := schedstat.Process(pid)
+	return t.Waited
 }
 
 // readExactRSS reads resident memory from smaps_rollup, which walks the page

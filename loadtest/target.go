@@ -39,6 +39,7 @@ type server struct {
 	child      *child
 	at         announcement
 	starts     int
+	began      int64 // when a fault's end started that process, by clock; 0 for the first
 	// link and rpc are between this gateway and its manager, nil without a fault there.
 	link, rpc *relay
 }

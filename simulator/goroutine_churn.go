@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"firetower/simulator/clock"
 )
 
 // startChurn begins the changes of every shard, unless run is ending.
@@ -31,16 +33,17 @@ func (e *goroutineEngine) churnLoop(s *goroutineShard, pace churnPace) {
 		}
 		for pace.next() <= e.clock.Now() && e.dialing.Err() == nil {
 			pace.made++
-			s.churn(pace.made, e.clock.Now())
+			s.churn(pace.made, e.clock)
 		}
 		timer.Reset(time.Duration(pace.next() - e.clock.Now()))
 	}
 }
 
-// churn makes the k-th change.
-func (s *goroutineShard) churn(k uint64, now int64) {
+// churn makes the k-th change. Its time is taken under the lock: a visit must not end before a message that has been
+// counted for it arrived, or the message is received and not due.
+func (s *goroutineShard) churn(k uint64, clk *clock.Clock) {
 	s.mu.Lock()
-	conn, leave, join, ok := s.account.churn.change(k, now, func(conn int) bool { return s.conns[conn].up() })
+	conn, leave, join, ok := s.account.churn.change(k, clk.Now(), func(conn int) bool { return s.conns[conn].up() })
 	s.account.publish()
 	s.mu.Unlock()
 	if !ok {

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"firetower/internal/uring"
 )
 
 // ringBatch is how many sockets one call of [ring.read] reads. Their data has one reading of the clock, so that the batch
@@ -19,126 +20,40 @@ const ringBatch = 16
 // so that between two calls nothing is under way, and no thread of the kernel ever works for it. It is for one goroutine
 // at a time.
 type ring struct {
-	fd      int
-	queues  []byte // mapped: both queues
-	entries []byte // mapped: the submissions
+	queues  uring.Ring
 	memory  []byte // mapped: a buffer for each read of a batch; it does not move
-
-	sqHead, sqTail *uint32
-	sqMask         uint32
-	submissions    []submission
-	cqHead, cqTail *uint32
-	cqMask         uint32
-	completions    []completion
-
-	size    int // of a buffer, bytes
-	queued  int // reads that have been asked for
+	size    int    // of a buffer, bytes
+	queued  int    // reads that have been asked for
 	results [ringBatch]int32
 }
-
-// ringParams is struct io_uring_params of linux/io_uring.h.
-type ringParams struct {
-	sqEntries, cqEntries, flags, sqThreadCPU, sqThreadIdle, features, wqFD uint32
-	_                                                                      [3]uint32
-	sqOff                                                                  struct {
-		head, tail, mask, entries, flags, dropped, array, _ uint32
-		_                                                   uint64
-	}
-	cqOff struct {
-		head, tail, mask, entries, overflow, cqes, flags, _ uint32
-		_                                                   uint64
-	}
-}
-
-// submission is struct io_uring_sqe.
-type submission struct {
-	opcode, flags uint8
-	_             uint16
-	fd            int32
-	_             uint64
-	address       uint64
-	length        uint32
-	opFlags       uint32 // those of recv(2)
-	userData      uint64
-	_             [3]uint64
-}
-
-// completion is struct io_uring_cqe.
-type completion struct {
-	userData uint64
-	result   int32 // of recv(2), or a negative errno
-	_        uint32
-}
-
-// Of linux/io_uring.h.
-const (
-	ringFeatureSingleMap  = 1 << 0
-	ringOffsetQueues      = 0
-	ringOffsetSubmissions = 0x10000000
-	ringEnterGetEvents    = 1 << 0
-	ringOpReceive         = 27
-)
 
 // errNoRing says that the system has no io_uring that could read for us: the kernel is older than 5.6, or forbids it.
 var errNoRing = errors.New("no io_uring to read with")
 
 // newRing makes a ring whose buffers have size bytes.
 func newRing(size int) (*ring, error) {
-	p := &ringParams{}
-	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, ringBatch, uintptr(unsafe.Pointer(p)), 0)
-	if errno != 0 {
-		return nil, fmt.Errorf("%w: %w", errNoRing, os.NewSyscallError("io_uring_setup", errno))
-	}
-	r := &ring{fd: int(fd), size: size}
-	unix.CloseOnExec(r.fd)
-	if err := r.open(p); err != nil {
-		r.close()
+	r := &ring{size: size}
+	if err := r.queues.Open(ringBatch); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoRing, err)
 	}
-	return r, nil
-}
-
-// open maps the memory of the ring.
-func (r *ring) open(p *ringParams) error {
-	if p.features&ringFeatureSingleMap == 0 || p.sqEntries < ringBatch || p.cqEntries < p.sqEntries {
-		return fmt.Errorf("io_uring_setup: features %#x, %d and %d entries", p.features, p.sqEntries, p.cqEntries)
-	}
 	var err error
-	mapped := func(fd int, offset int64, size uintptr, flags int) []byte {
-		var b []byte
-		if err == nil {
-			b, err = unix.Mmap(fd, offset, int(size), unix.PROT_READ|unix.PROT_WRITE, flags|unix.MAP_POPULATE)
-		}
-		return b
-	}
-	r.queues = mapped(r.fd, ringOffsetQueues, max(
-		uintptr(p.sqOff.array)+uintptr(p.sqEntries)*4, uintptr(p.cqOff.cqes)+uintptr(p.cqEntries)*unsafe.Sizeof(completion{}),
-	), unix.MAP_SHARED)
-	r.entries = mapped(r.fd, ringOffsetSubmissions, uintptr(p.sqEntries)*unsafe.Sizeof(submission{}), unix.MAP_SHARED)
-	r.memory = mapped(-1, 0, uintptr(ringBatch*r.size), unix.MAP_PRIVATE|unix.MAP_ANON)
+	r.memory, err = unix.Mmap(-1, 0, ringBatch*size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
 	if err != nil {
-		return os.NewSyscallError("mmap", err)
+		r.queues.Close()
+		return nil, fmt.Errorf("%w: %w", errNoRing, os.NewSyscallError("mmap", err))
 	}
-	at := func(offset uint32) *uint32 { return (*uint32)(unsafe.Pointer(&r.queues[offset])) }
-	r.sqHead, r.sqTail, r.sqMask = at(p.sqOff.head), at(p.sqOff.tail), *at(p.sqOff.mask)
-	r.cqHead, r.cqTail, r.cqMask = at(p.cqOff.head), at(p.cqOff.tail), *at(p.cqOff.mask)
-	r.submissions = unsafe.Slice((*submission)(unsafe.Pointer(&r.entries[0])), p.sqEntries)
-	r.completions = unsafe.Slice((*completion)(unsafe.Pointer(&r.queues[p.cqOff.cqes])), p.cqEntries)
-	for i := range p.sqEntries { // the n-th entry of the queue is always the n-th submission
-		*at(p.sqOff.array + 4*i) = i
-	}
-	return nil
+	return r, nil
 }
 
 // add asks for a read of a socket, which must stay open until [ring.read]. It says whether the batch is full, and then
 // there must be no other before that.
 func (r *ring) add(fd int32) (full bool) {
-	tail := atomic.LoadUint32(r.sqTail)
-	r.submissions[tail&r.sqMask] = submission{
-		opcode: ringOpReceive, fd: fd, opFlags: unix.MSG_DONTWAIT, userData: uint64(r.queued),
-		address: uint64(uintptr(unsafe.Pointer(&r.buffer(r.queued)[0]))), length: uint32(r.size),
+	tail := r.queues.Tail()
+	*r.queues.Submission(tail) = uring.Submission{
+		Opcode: uring.OpReceive, FD: fd, OpFlags: unix.MSG_DONTWAIT, UserData: uint64(r.queued),
+		Address: uint64(uintptr(unsafe.Pointer(&r.buffer(r.queued)[0]))), Length: uint32(r.size),
 	}
-	atomic.StoreUint32(r.sqTail, tail+1)
+	r.queues.Advance(tail + 1)
 	r.queued++
 	return r.queued == ringBatch
 }
@@ -153,12 +68,12 @@ func (r *ring) read() ([]int32, error) {
 	n := r.queued
 	r.queued = 0
 	for left := n; left > 0; {
-		submit := atomic.LoadUint32(r.sqTail) - atomic.LoadUint32(r.sqHead)
-		_, _, errno := unix.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(submit), 0, ringEnterGetEvents, 0, 0)
+		submit := r.queues.Waiting()
+		_, errno := r.queues.Enter(submit, 0, uring.EnterGetEvents)
 		switch errno {
 		case 0, unix.EINTR:
 		case unix.EAGAIN, unix.EBUSY, unix.ENOMEM: // it has taken none of these
-			atomic.StoreUint32(r.sqTail, atomic.LoadUint32(r.sqHead))
+			r.queues.Drop()
 			for i := range int(submit) {
 				r.results[n-1-i] = -int32(unix.ENOMEM)
 			}
@@ -166,25 +81,21 @@ func (r *ring) read() ([]int32, error) {
 		default:
 			return nil, os.NewSyscallError("io_uring_enter", errno)
 		}
-		head, tail := atomic.LoadUint32(r.cqHead), atomic.LoadUint32(r.cqTail)
+		head, tail := r.queues.Completed()
 		for ; head != tail; head++ {
-			c := &r.completions[head&r.cqMask]
-			r.results[c.userData] = c.result
+			c := r.queues.Completion(head)
+			r.results[c.UserData] = c.Result
 			left--
 		}
-		atomic.StoreUint32(r.cqHead, head)
+		r.queues.Seen(head)
 	}
 	return r.results[:n], nil
 }
 
 // close frees everything.
 func (r *ring) close() {
-	_ = unix.Close(r.fd)
-	for _, b := range [][]byte{r.queues, r.entries, r.memory} {
-		if b != nil {
-			_ = unix.Munmap(b)
-		}
-	}
+	r.queues.Close()
+	_ = unix.Munmap(r.memory)
 }
 
 // ringFault is why the io_uring engine does not work here: errNoRing with a reason. It asks the kernel the first time.

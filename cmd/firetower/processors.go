@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"firetower/config"
+	"firetower/internal/schedstat"
 )
 
 // A manager that routes a few thousand messages a second has each of them alone, and Go
@@ -71,7 +72,7 @@ func setProcessors(n int) {
 func applyProcessors(ctx context.Context, g *globalState, log *slog.Logger, c config.Runtime, governed bool) (stop func()) {
 	stop = func() {}
 	v, inEnvironment := environmentValue(g.environ, "GOMAXPROCS")
-	_, measurable := readThreadTimes()
+	_, measurable := schedstat.Self()
 	switch {
 	case inEnvironment:
 		log.Info("runtime.maxProcs is left to the environment", "GOMAXPROCS", v)
@@ -101,7 +102,7 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 	defer tick.Stop()
 	var gov governor
 	at := time.Now()
-	before, _ := readThreadTimes() // as with each, that it works has been found
+	before, _ := schedstat.Self() // as with each, that it works has been found
 	for {
 		select {
 		case <-tick.C:
@@ -109,9 +110,9 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 			return
 		}
 		now := time.Now()
-		total, _ := readThreadTimes()
+		total, _ := schedstat.Self()
 		passed := float64(now.Sub(at))
-		share := wanted(float64(total.ran-before.ran)/passed, float64(total.waited-before.waited)/passed)
+		share := wanted(float64(total.Ran-before.Ran)/passed, float64(total.Waited-before.Waited)/passed)
 		at, before = now, total
 		had := gov.all
 		all := gov.look(share)
@@ -126,7 +127,3 @@ func govern(ctx context.Context, set func(n int), log *slog.Logger) {
 		log.Debug("processors", "all", all, "share", share)
 	}
 }
-
-// threadTimes is for how long the threads of a process have run, and waited for a processor,
-// all together.
-type threadTimes struct{ ran, waited time.Duration }

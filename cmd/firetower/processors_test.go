@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"firetower/internal/schedstat"
 )
 
 // callLog holds the numbers that a function was called with.
@@ -87,7 +89,7 @@ func TestWanted(t *testing.T) {
 func TestProcessors(t *testing.T) {
 	t.Parallel()
 	governed := []int{1, 0}
-	if _, ok := readThreadTimes(); !ok || runtime.NumCPU() == 1 {
+	if _, ok := schedstat.Self(); !ok || runtime.NumCPU() == 1 {
 		governed = nil
 	}
 	for _, tt := range []struct {
@@ -131,7 +133,7 @@ func TestProcessProcessors(t *testing.T) {
 	for set, want := range map[string]string{"runtime.maxProcs=3": "3", "runtime.maxProcs=0": "1"} {
 		t.Run(set, func(t *testing.T) {
 			t.Parallel()
-			if _, ok := readThreadTimes(); !ok && want == "1" {
+			if _, ok := schedstat.Self(); !ok && want == "1" {
 				t.Skip("the system does not tell what a process uses")
 			}
 			c := startChildWith(t, nil, append([]string{"manager", "--announce", "--set", set}, anyPorts("manager")...)...)

@@ -1,0 +1,4 @@
+package schedstat
+
+// Read is read.
+func Read(tasks string) (Times, bool) { return read(tasks) }

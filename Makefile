@@ -254,7 +254,7 @@ clean:
 
 # Tools. A stamp carries the version and the Go release that built it, so that a changed pin
 # or a newer Go builds the tool again and nothing else does.
-GO_DIRS    = $(wildcard *.go) $(wildcard cmd config core internal simulator loadtest scenarios reports)
+GO_DIRS    = $(wildcard *.go) $(wildcard cmd config core simulator loadtest scenarios reports)
 GO_RELEASE = $(shell $(GO) env GOVERSION 2>/dev/null)
 
 # $(call go_tool,name,package,version)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"firetower/internal/schedstat"
+	"firetower/core/schedstat"
 )
 
 // clockTick is the unit of CPU times in /proc/PID/stat. Linux gives user space 100

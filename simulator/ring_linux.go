@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"firetower/internal/uring"
+	"firetower/core/uring"
 )
 
 // ringBatch is how many sockets one call of [ring.read] reads. Their data has one reading of the clock, so that the batch

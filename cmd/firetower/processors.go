@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"firetower/config"
-	"firetower/internal/schedstat"
+	"firetower/core/schedstat"
 )
 
 // A manager that routes a few thousand messages a second has each of them alone, and Go

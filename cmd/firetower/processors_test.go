@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"firetower/internal/schedstat"
+	"firetower/core/schedstat"
 )
 
 // callLog holds the numbers that a function was called with.

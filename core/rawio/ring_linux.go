@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"firetower/internal/uring"
+	"firetower/core/uring"
 )
 
 // Ring sends the same bytes to many sockets with one system call (io_uring(7)). A send

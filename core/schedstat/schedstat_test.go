@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"firetower/internal/schedstat"
+	"firetower/core/schedstat"
 )
 
 func TestRead(t *testing.T) {

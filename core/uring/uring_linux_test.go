@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"firetower/internal/uring"
+	"firetower/core/uring"
 )
 
 // open makes a ring and a pair of sockets, and skips the test where there can be no ring.

@@ -21,9 +21,8 @@ type aftermath struct {
 	rows     []simulator.MessageRow
 	stride   uint64 // of the rows
 	seconds  []*second
-	// lost is all that was lost of the measured phase, and innocent how much of it at
-	// clients of other gateways than the victim.
-	lost, innocent int64
+	// lost is all that was lost of the measured phase.
+	lost int64
 	// others are, for each fault, the clients that it did not happen to.
 	others []bystanders
 	// duplicated is what the fleets had counted at the end.
@@ -62,8 +61,10 @@ func (a *aftermath) work() ([]reports.Fault, int64, error) {
 		out = append(out, rep)
 	}
 	unexplained = max(unexplained, 0)
-	if len(out) == 1 && a.others[0].told() && unexplained == 0 {
-		out[0].LostInnocent = a.innocent // with those that were under way when it happened
+	if unexplained == 0 {
+		for i := range out { // with those that were under way when it happened
+			out[i].LostInnocent += a.others[i].before.lostInnocent
+		}
 	}
 	return out, unexplained, nil
 }
@@ -71,14 +72,12 @@ func (a *aftermath) work() ([]reports.Fault, int64, error) {
 // innocents fills in what became of the clients that a fault did not happen to.
 func (a *aftermath) innocents(rep *reports.Fault, i int) {
 	b := a.others[i]
-	rep.InnocentClients, rep.InnocentNote = b.clients, b.note
-	if !b.told() {
+	rep.InnocentClients = b.clients
+	if b.clients == 0 {
 		return
 	}
 	rep.LostInnocent = b.held.lostInnocent
-	if b.held.innocent != nil { // of which nothing may have arrived at all
-		rep.Innocent = summary(b.held.innocent)
-	}
+	rep.InnocentBefore, rep.Innocent = summary(b.before.innocent), summary(b.held.innocent)
 }
 
 // span is the time that belongs to a fault: until the next one, or the end.
@@ -232,15 +231,15 @@ func (a *aftermath) before(i int) (all *latency.Recorder, worst int64, err error
 	if i > 0 {
 		began = a.faults[i-1].until
 	}
-	all = latency.NewRecorder()
+	all, stamp := latency.NewRecorder(), stampsOf(i).before
 	for _, s := range a.seconds {
 		if end := s.from + int64(time.Second); end <= began || end > killed {
 			continue
 		}
-		if err := mergeInto(all, s.phases[simulator.PhaseMeasure]); err != nil {
+		if err := mergeInto(all, s.phases[stamp]); err != nil {
 			return nil, 0, err
 		}
-		worst = max(worst, high(s.phases[simulator.PhaseMeasure]))
+		worst = max(worst, high(s.phases[stamp]))
 	}
 	if all.Count() == 0 && i > 0 {
 		return a.before(i - 1)
@@ -248,17 +247,10 @@ func (a *aftermath) before(i int) (all *latency.Recorder, worst int64, err error
 	return all, worst, nil
 }
 
-// during is the delivery of the messages sent in the window of a fault. Of a fault that
-// shares its stamps with others it is what arrived between it and the next one, by whole
-// seconds.
+// during is the delivery of the messages sent in the window of a fault.
 func (a *aftermath) during(i int) (*latency.Recorder, error) {
-	killed, to := a.span(i)
-	own, stamps := stampsAreOwn(i, len(a.faults)), stampsOf(i)
-	all := latency.NewRecorder()
+	all, stamps := latency.NewRecorder(), stampsOf(i)
 	for _, s := range a.seconds {
-		if !own && (s.from+int64(time.Second) <= killed || s.from >= to) {
-			continue
-		}
 		if err := errors.Join(mergeInto(all, s.phases[stamps.hold]), mergeInto(all, s.phases[stamps.recover])); err != nil {
 			return nil, err
 		}

@@ -2,12 +2,12 @@ package loadtest_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"firetower/loadtest"
 	"firetower/reports"
 	"firetower/scenarios"
+	"firetower/simulator"
 )
 
 func TestFaultAccountTellsWhatIsTheFaults(t *testing.T) {
@@ -91,43 +91,57 @@ func TestTwoFaultsAreToldApart(t *testing.T) {
 	}
 }
 
-func TestInnocentsOfFaults(t *testing.T) {
+func TestVictimsOfFaults(t *testing.T) {
 	t.Parallel()
 	restart := scenarios.Fault{Kind: scenarios.FaultManagerRestart}
 	pause := func(gateway int) scenarios.Fault {
 		return scenarios.Fault{Kind: scenarios.FaultGatewayPause, Victim: gateway}
 	}
-	const several, shared = "happen to several", "stamps of another"
 	for _, tt := range []struct {
 		name               string
 		managers, gateways int
 		faults             []scenarios.Fault
-		clients            []int
-		notes              []string
+		victims            []int
 	}{
-		{"a gateway of three", 1, 3, []scenarios.Fault{pause(1)}, []int{28}, []string{""}},
-		{"the last gateway of three", 1, 3, []scenarios.Fault{pause(2)}, []int{28}, []string{""}},
-		{"the only gateway", 1, 1, []scenarios.Fault{pause(0)}, []int{0}, []string{""}},
-		{"the only manager, then a gateway", 1, 2, []scenarios.Fault{restart, pause(1)}, []int{0, 21}, []string{"", ""}},
-		{"a manager with one gateway of two", 2, 2, []scenarios.Fault{restart, pause(0)}, []int{21, 21}, []string{"", ""}},
-		{"two gateways", 1, 2, []scenarios.Fault{pause(0), pause(1)}, []int{21, 21}, []string{several, several}},
-		{"three faults of a gateway", 1, 2, []scenarios.Fault{pause(0), pause(0), pause(0)}, []int{21, 21, 21}, []string{shared, "", shared}},
-		{"of three the one with stamps of its own", 1, 2, []scenarios.Fault{restart, pause(0), restart}, []int{0, 21, 0}, []string{"", "", ""}},
+		{"a gateway of three", 1, 3, []scenarios.Fault{pause(1)}, []int{1}},
+		{"the last gateway of three", 1, 3, []scenarios.Fault{pause(2)}, []int{2}},
+		{"the only gateway", 1, 1, []scenarios.Fault{pause(0)}, []int{-1}},
+		{"the only manager, then a gateway", 1, 2, []scenarios.Fault{restart, pause(1)}, []int{-1, 1}},
+		{"a manager with one gateway of two", 2, 2, []scenarios.Fault{restart, pause(0)}, []int{0, 0}},
+		{"two gateways", 1, 2, []scenarios.Fault{pause(0), pause(1)}, []int{0, 1}},
+		{"three faults of a gateway", 1, 2, []scenarios.Fault{pause(0), pause(0), pause(0)}, []int{0, 0, 0}},
+		{"four faults, of three gateways and of all", 1, 3, []scenarios.Fault{pause(2), restart, pause(0), pause(1)}, []int{2, -1, 0, 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := scenarios.Scenario{Connections: 43, Faults: tt.faults, Slow: []scenarios.Slow{{Count: 1}}}
+			s := scenarios.Scenario{Faults: tt.faults}
 			s.Topology.Managers, s.Topology.Gateways = tt.managers, tt.gateways
-			clients, notes := loadtest.InnocentClients(s)
-			if !slices.Equal(clients, tt.clients) {
-				t.Errorf("clients %v, want %v", clients, tt.clients)
-			}
-			for i, note := range notes {
-				if (note == "") != (tt.notes[i] == "") || !strings.Contains(note, tt.notes[i]) {
-					t.Errorf("fault %d: %q, want %q", i, note, tt.notes[i])
-				}
+			if got := loadtest.Victims(s); !slices.Equal(got, tt.victims) {
+				t.Errorf("victims %v, want %v", got, tt.victims)
 			}
 		})
+	}
+}
+
+// As many faults as a scenario may have do not share a stamp, and all stamps are of the run's figures.
+func TestStampsAreOfOneFault(t *testing.T) {
+	t.Parallel()
+	seen := map[simulator.Phase]int{}
+	for fault := range scenarios.MaxFaults {
+		for _, p := range loadtest.StampsOf(fault) {
+			seen[p]++
+		}
+	}
+	seen[loadtest.StampsOf(scenarios.MaxFaults)[0]]++ // after the last
+	for p, n := range seen {
+		if n != 1 || p >= simulator.MaxPhases || !loadtest.Headline(p) {
+			t.Errorf("stamp %d is of %d faults, headline %v", p, n, loadtest.Headline(p))
+		}
+	}
+	for _, p := range []simulator.Phase{simulator.PhaseProbe, simulator.PhaseWarmup, simulator.PhaseTrial} {
+		if seen[p] != 0 || loadtest.Headline(p) {
+			t.Errorf("stamp %d is of a fault, or of the run's figures", p)
+		}
 	}
 }
 
@@ -145,12 +159,29 @@ func TestMessagesForNobodyTellNothing(t *testing.T) {
 func TestFaultTellsWhatTheInnocentLost(t *testing.T) {
 	t.Parallel()
 	for _, arrived := range []int64{0, 1000} {
-		f, err := loadtest.LostInnocent(arrived, 70, 80)
+		faults, err := loadtest.LostInnocent(0, loadtest.InnocentAccount{LostBefore: 10, LostHeld: 70, Arrived: arrived})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.LostInnocent != 80 || (f.Innocent != nil) != (arrived > 0) {
+		if f := faults[0]; f.LostInnocent != 80 || (f.Innocent != nil) != (arrived > 0) {
 			t.Errorf("%d arrived: lost %d, latency %v", arrived, f.LostInnocent, f.Innocent)
+		}
+	}
+}
+
+// What was under way to the innocent is each fault's own; when some of all losses are nobody's, it may be those.
+func TestLossesUnderWayAreOfTheNextFault(t *testing.T) {
+	t.Parallel()
+	of := []loadtest.InnocentAccount{{LostBefore: 1, LostHeld: 10, Arrived: 5}, {LostBefore: 2}, {LostHeld: 30}}
+	for unexplained, want := range map[int64][]int64{0: {11, 2, 30}, 1: {10, 0, 30}} {
+		faults, err := loadtest.LostInnocent(unexplained, of...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, f := range faults {
+			if f.LostInnocent != want[i] || f.InnocentClients != 10 || f.InnocentNote != "" {
+				t.Errorf("%d unexplained, fault %d: the innocent lost %d, want %d", unexplained, i, f.LostInnocent, want[i])
+			}
 		}
 	}
 }

@@ -1,32 +1,33 @@
 package loadtest
 
 import (
+	"errors"
+
 	"firetower/scenarios"
 )
 
-// bystanders are the clients that a fault did not happen to: those of other gateways than
-// its victim.
+// bystanders are the clients that a fault did not happen to: those that were at other
+// gateways than its victim when it happened.
 type bystanders struct {
-	// clients is how many there are.
+	// clients is how many there are; 0 when the fault has no single gateway as its victim,
+	// or when all were at that.
 	clients int
-	// held is the account of the messages sent in the fault's window, and note why there
-	// is none though there are bystanders; empty when there is one.
-	held account
-	note string
+	// before is the account of the messages sent since the window of the fault before, or
+	// the start, and held of those sent in the fault's own window.
+	before, held account
 }
-
-// told says that there are bystanders, and an account of them.
-func (b bystanders) told() bool { return b.clients > 0 && b.note == "" }
 
 // bystanders are those of each fault that was carried out.
 func (r *run) bystanders() ([]bystanders, error) {
 	var out []bystanders
-	for i, f := range r.faults {
-		b := bystanders{clients: innocentClients(r.s, f.plan), note: innocentNote(r.s, i)}
-		if b.told() {
+	for i := range r.faults {
+		b := bystanders{clients: int(r.report.Innocents[i])}
+		if b.clients > 0 {
 			stamps := stampsOf(i)
-			var err error
-			if b.held, err = sumPhases(r.report, stamps.hold, stamps.recover); err != nil {
+			var errs [2]error
+			b.before, errs[0] = sumPhases(r.report, stamps.before)
+			b.held, errs[1] = sumPhases(r.report, stamps.hold, stamps.recover)
+			if err := errors.Join(errs[:]...); err != nil {
 				return nil, err
 			}
 		}
@@ -35,50 +36,14 @@ func (r *run) bystanders() ([]bystanders, error) {
 	return out, nil
 }
 
-// innocentNote is why the clients that a fault did not happen to cannot be told apart from
-// others, empty when they can or when there are none.
-func innocentNote(s scenarios.Scenario, fault int) string {
-	switch {
-	case innocentClients(s, s.Faults[fault]) == 0:
-		return ""
-	case victim(s) < 0:
-		return "clients are told apart by one gateway in a run, and the faults of this one happen to several"
-	case !stampsAreOwn(fault, len(s.Faults)):
-		return "its messages have the stamps of another fault's: a run tells those of two apart"
-	default:
-		return ""
-	}
-}
-
-// innocentClients is how many clients belong to other gateways than the victim of a fault.
-func innocentClients(s scenarios.Scenario, f scenarios.Fault) int {
-	at := victimOf(s, f)
-	if at < 0 {
-		return 0
-	}
-	n, gateways := s.Connections-s.SlowClients(), s.Topology.Gateways
-	theirs := n / gateways
-	if at < n%gateways {
-		theirs++
-	}
-	return n - theirs
-}
-
-// victim is the gateway whose clients are not innocent of the faults, -1 when there is
-// none, or more than one.
-func victim(s scenarios.Scenario) int {
-	found := -1
+// victims are, for each fault, the gateway at which no client is innocent of it, -1 when
+// there is no such.
+func victims(s scenarios.Scenario) []int {
+	var out []int
 	for _, f := range s.Faults {
-		at := victimOf(s, f)
-		switch {
-		case at < 0 || at == found:
-		case found >= 0:
-			return -1
-		default:
-			found = at
-		}
+		out = append(out, victimOf(s, f))
 	}
-	return found
+	return out
 }
 
 // victimOf is the one gateway that a fault happens to, -1 when it happens to all, or to

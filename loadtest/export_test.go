@@ -168,14 +168,8 @@ func FaultAccount(times []FaultTimes, subscribers int64, got map[int]int64) ([]r
 	return faults, unexplained
 }
 
-// InnocentClients is how many clients each fault of a scenario did not happen to, and why
-// nothing can be told of them; empty when it can.
-func InnocentClients(s scenarios.Scenario) (clients []int, notes []string) {
-	for i, f := range s.Faults {
-		clients, notes = append(clients, innocentClients(s, f)), append(notes, innocentNote(s, i))
-	}
-	return clients, notes
-}
+// Victims is victims.
+var Victims = victims
 
 // SelfCheck runs the self-check on a result with some evidence.
 func SelfCheck(r *reports.Result, change func(e *Evidence)) ([]reports.Check, reports.Verdict) {
@@ -273,15 +267,35 @@ func Bracket(from, to, precision, limit float64) (tried []float64, best, failed 
 // MostTrials is mostTrials.
 var MostTrials = mostTrials
 
-// LostInnocent is what a single fault cost the innocent: some of the messages sent
-// around it, of which so many arrived, and all that they missed.
-func LostInnocent(arrived, heldLost, lost int64) (reports.Fault, error) {
-	held := account{lostInnocent: heldLost, innocent: latency.NewRecorder()}
-	held.innocent.RecordN(int64(time.Millisecond), arrived)
-	a := aftermath{faults: []faultRecord{{from: 0, killed: 1, until: 2}}, stride: 1, innocent: lost, others: []bystanders{{clients: 10, held: held}}, end: 2}
+// InnocentAccount is what clients that a fault did not happen to lost of the messages
+// before it and in its window, and how many of the latter arrived.
+type InnocentAccount struct{ LostBefore, LostHeld, Arrived int64 }
+
+// LostInnocent is what faults cost the innocent, with some deliveries that no fault
+// explains.
+func LostInnocent(unexplained int64, of ...InnocentAccount) ([]reports.Fault, error) {
+	a := aftermath{stride: 1, lost: unexplained}
+	for i, o := range of {
+		b := bystanders{
+			clients: 10,
+			before:  account{lostInnocent: o.LostBefore, innocent: latency.NewRecorder()}, held: account{lostInnocent: o.LostHeld, innocent: latency.NewRecorder()},
+		}
+		b.held.innocent.RecordN(int64(time.Millisecond), o.Arrived)
+		at := int64(3 * i)
+		a.faults, a.others, a.end = append(a.faults, faultRecord{from: at, killed: at + 1, until: at + 2}), append(a.others, b), at+2
+	}
 	faults, _, err := a.work()
-	return faults[0], err
+	return faults, err
 }
+
+// StampsOf are the numbers of the messages before a fault, in its hold and in its recovery.
+func StampsOf(fault int) [3]simulator.Phase {
+	of := stampsOf(fault)
+	return [3]simulator.Phase{of.before, of.hold, of.recover}
+}
+
+// Headline is headline.
+var Headline = headline
 
 // Completions is how many messages count as complete of those that so many clients
 // should have, and have.

@@ -29,22 +29,14 @@ type faultRecord struct {
 	err                     error
 }
 
-// faultStamps are the numbers of phases that the messages sent in the hold and in the
-// recovery of a fault are stamped with.
-type faultStamps struct{ hold, recover simulator.Phase }
+// faultStamps are the numbers of phases that messages are stamped with before a fault,
+// since the one before it, in its hold and in its recovery. No other fault has the same.
+type faultStamps struct{ before, hold, recover simulator.Phase }
 
-// stampsOf are those of a fault. There are numbers for two faults, which a fleet then has
-// an account of each of; of more, every second one has the same. Fleets count the second
-// pair in everything but the figures of single connections (fairness and skew).
+// stampsOf are those of a fault. Of the one after the last, before is the time after all.
 func stampsOf(fault int) faultStamps {
-	if fault%2 == 0 {
-		return faultStamps{simulator.PhaseHold, simulator.PhaseRecover}
-	}
-	return faultStamps{simulator.MaxPhases - 2, simulator.MaxPhases - 1}
+	return faultStamps{simulator.PhaseMeasure.Of(fault), simulator.PhaseHold.Of(fault), simulator.PhaseRecover.Of(fault)}
 }
-
-// stampsAreOwn tells whether a fault, one of so many, has numbers that no other has.
-func stampsAreOwn(fault, of int) bool { return fault < 2 && fault+2 >= of }
 
 // inFlight is how long before a fault a message may have been sent and still be
 // lost to it, on its way through queues.
@@ -78,7 +70,7 @@ func (in *injector) run(ctx, hard context.Context, start int64, faults []scenari
 			in.watch(ctx, &r, r.until)
 		}
 		r.over = in.clock.Now()
-		in.stage(simulator.PhaseMeasure, 0)
+		in.stage(stampsOf(i + 1).before)
 		done = append(done, r)
 		if r.err != nil {
 			return done
@@ -92,7 +84,7 @@ func (in *injector) one(ctx, hard context.Context, f scenarios.Fault, index int)
 	last := in.sys.lastWords(ctx, in.clock, f)
 	before := in.fleet.counters()
 	r := faultRecord{plan: f, duplicated: before.Duplicated, reconnected: before.Reconnected}
-	in.stage(stampsOf(index).hold, index)
+	in.stage(stampsOf(index).hold)
 	r.killed = in.clock.Now()
 	r.from = r.killed - int64(inFlight)
 	r.until = r.killed + int64(f.Hold.Duration+f.Recover.Duration)
@@ -112,7 +104,7 @@ func (in *injector) one(ctx, hard context.Context, f scenarios.Fault, index int)
 		}
 	}
 	r.held = in.clock.Now()
-	in.stage(stampsOf(index).recover, index)
+	in.stage(stampsOf(index).recover)
 	if err != nil {
 		r.err = fmt.Errorf("fault %s of %s: %w", f.Kind, r.victim, err)
 	}
@@ -184,9 +176,7 @@ func (in *injector) watch(ctx context.Context, r *faultRecord, until int64) {
 const watchEvery = tickEvery / 2
 
 // stage has the messages from now on stamped with a phase.
-func (in *injector) stage(phase simulator.Phase, fault int) {
-	in.pub.stage.Store(&stage{phase: phase, fault: uint16(fault)})
-}
+func (in *injector) stage(phase simulator.Phase) { in.pub.stage.Store(uint32(phase)) }
 
 // sleepUntil sleeps until the clock reads at, and tells whether ctx lived on.
 func (in *injector) sleepUntil(ctx context.Context, at int64) bool {

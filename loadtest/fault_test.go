@@ -155,6 +155,16 @@ func TestFaults(t *testing.T) {
 				pausedInnocents(t, r)
 			},
 		},
+		{
+			"faults of three gateways", faulty(scenarios.Fault{Kind: scenarios.FaultGatewayKill, Victim: 1, Hold: scenarios.Seconds(0.5)}, func(s *scenarios.Scenario) {
+				s.Topology.Gateways = 3
+				s.Phases.Measure, s.Faults[0].Recover = scenarios.Seconds(9), scenarios.Seconds(4)
+				s.Faults = append(s.Faults,
+					scenarios.Fault{Kind: scenarios.FaultGatewayPause, At: scenarios.Seconds(6.2), Hold: scenarios.Seconds(0.3), Recover: scenarios.Seconds(0.5)},
+					scenarios.Fault{Kind: scenarios.FaultGatewayKill, Victim: 2, At: scenarios.Seconds(7.2), Hold: scenarios.Seconds(0.5), Recover: scenarios.Seconds(30)})
+			}),
+			func(t *testing.T, r *reports.Result, _ reports.Fault) { innocentsOfEach(t, r) },
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -220,6 +230,33 @@ func pausedInnocents(t *testing.T, r *reports.Result) {
 	for _, p := range r.Phases {
 		if kind, _, _ := strings.Cut(p.Name, " "); (kind == "hold" || kind == "recover") && p.Ledger != nil && p.Delivery == nil {
 			t.Errorf("%s has no latency", p.Name)
+		}
+	}
+}
+
+// innocentsOfEach sees that every one of three faults has figures of the clients of other
+// gateways: gateway-1 is killed, whose clients go to gateway-2; then gateway-0 stands still,
+// and gateway-2 is killed, with those that have come to it.
+func innocentsOfEach(t *testing.T, r *reports.Result) {
+	t.Helper()
+	victims, others := []string{"gateway-1", "gateway-0", "gateway-2"}, []int{27, 26, 14} // of 40
+	if len(r.Faults) != len(victims) {
+		t.Fatalf("faults %+v", r.Faults)
+	}
+	for i, f := range r.Faults {
+		if f.Victim != victims[i] || f.InnocentClients != others[i] || f.InnocentNote != "" || f.LostInnocent != 0 {
+			t.Errorf("fault %d of %s: the innocent are %d, %q, and lost %d", i, f.Victim, f.InnocentClients, f.InnocentNote, f.LostInnocent)
+		}
+		// A fault that follows at once on a slow machine has no time before it.
+		if f.Innocent == nil || f.InnocentBefore == nil && i == 0 || f.During == nil {
+			t.Fatalf("fault %d: innocent %+v, before %+v, during %+v", i, f.Innocent, f.InnocentBefore, f.During)
+		}
+		// The clients of the killed lose messages, of which some were under way: the others have their share of what
+		// arrived, or more.
+		killed := f.Kind == string(scenarios.FaultGatewayKill)
+		n, of := f.Innocent.Count*40, int64(others[i])
+		if killed != (f.Lost > 0) || n < f.During.Count*of || n > (f.During.Count+f.Lost)*of || n%of != 0 {
+			t.Errorf("fault %d: %d at %d innocent of %d, and %d lost", i, f.Innocent.Count, of, f.During.Count, f.Lost)
 		}
 	}
 }

@@ -24,12 +24,17 @@ func (m message) id() rowID { return rowID{m.sequence, m.topic, m.publisher} }
 
 // headlinePhases are the phases of messages that the run's figures are of: those of
 // the measured phase, with those around its faults.
-var headlinePhases = append([]simulator.Phase{simulator.PhaseMeasure}, allFaultPhases...)
+var headlinePhases = func() (all []simulator.Phase) {
+	for fault := range simulator.MaxFaults + 1 {
+		of := stampsOf(fault)
+		all = append(all, of.before, of.hold, of.recover)
+	}
+	return all
+}()
 
-// allFaultPhases are the phases of messages sent around any fault.
-var allFaultPhases = []simulator.Phase{stampsOf(0).hold, stampsOf(0).recover, stampsOf(1).hold, stampsOf(1).recover}
-
-func headline(p simulator.Phase) bool { return slices.Contains(headlinePhases, p) }
+func headline(p simulator.Phase) bool {
+	return slices.Contains(headlinePhases[:3], p.Kind()) // those of the first fault are the kinds
+}
 
 // account is what fleets say of some phases together.
 type account struct {

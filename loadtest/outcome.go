@@ -154,7 +154,7 @@ func (r *run) fill(res *reports.Result) error {
 		reach := float64(res.Received) / float64(res.Expected)
 		res.Reach = &reach
 	}
-	if err := r.fillFaults(res, sum); err != nil {
+	if err := r.fillFaults(res); err != nil {
 		return err
 	}
 	messages := r.fillMessages(res)
@@ -197,7 +197,7 @@ func (r *run) fillClients(res *reports.Result) {
 }
 
 // fillFaults tells what the faults cost, and which losses they do not explain.
-func (r *run) fillFaults(res *reports.Result, sum account) error {
+func (r *run) fillFaults(res *reports.Result) error {
 	if len(r.faults) == 0 {
 		res.LostUnexplained = max(res.Lost, 0)
 		return nil
@@ -209,7 +209,7 @@ func (r *run) fillFaults(res *reports.Result, sum account) error {
 	}
 	a := aftermath{
 		faults: r.faults, lives: r.acks.streams, misses: r.acks.misses, messages: r.pub.messages, rows: rep.Rows, stride: rep.RowStride,
-		lost: res.Lost, innocent: sum.lostInnocent, others: others, start: r.phaseStart("measure"), end: r.phaseEnd("measure"),
+		lost: res.Lost, others: others, start: r.phaseStart("measure"), end: r.phaseEnd("measure"),
 	}
 	for _, p := range rep.Phases {
 		a.duplicated += p.Duplicated
@@ -401,14 +401,14 @@ func (r *run) fillCost(res *reports.Result) {
 	res.Server.Metrics = totals(from, to)
 }
 
-// phaseNames are the names of the phases of messages, which are also those of the
-// run's.
+// phaseNames are the names of the kinds of phases of messages, which are also those of
+// the run's.
 var phaseNames = map[simulator.Phase]string{
 	simulator.PhaseProbe: "probe", simulator.PhaseWarmup: "warmup", simulator.PhaseMeasure: "measure",
-	simulator.PhaseTrial: "trials", stampsOf(0).hold: "hold", stampsOf(0).recover: "recover", stampsOf(1).hold: "hold", stampsOf(1).recover: "recover",
+	simulator.PhaseTrial: "trials", simulator.PhaseHold: "hold", simulator.PhaseRecover: "recover",
 }
 
-func phaseName(p simulator.Phase) string { return phaseNames[p] }
+func phaseName(p simulator.Phase) string { return phaseNames[p.Kind()] }
 
 // phaseList is the run's phases by their beginning, with the ledger of those that
 // sent messages. Those of a fault stand within the measured one, whose ledger is
@@ -419,14 +419,8 @@ func (r *run) phaseList() []reports.Phase {
 	slices.SortStableFunc(sorted, func(a, b phase) int { return cmp.Compare(a.from, b.from) })
 	for _, p := range sorted {
 		rp := reports.Phase{Name: p.name, Start: ms(p.from - r.begin), End: ms(p.to - r.begin)}
-		for number, name := range phaseNames {
-			of := p.stamp != 0
-			if r.report == nil || r.pub == nil || of && number != p.stamp || !of && name != p.name {
-				continue
-			}
-			if of && !stampsAreOwn(p.fault, len(r.faults)) {
-				r.ledgerOfFault(&rp, number, p.fault)
-			} else if sum, err := sumPhases(r.report, number); err == nil && sum.phases > 0 && number != simulator.PhaseProbe {
+		if r.report != nil && r.pub != nil {
+			if sum, err := sumPhases(r.report, r.stampsIn(p)...); err == nil && sum.phases > 0 {
 				d := reports.Summarise(sum.intended)
 				rp.Ledger, rp.Delivery = &sum.Ledger, &d
 			}
@@ -436,27 +430,19 @@ func (r *run) phaseList() []reports.Phase {
 	return out
 }
 
-// ledgerOfFault is the account of the messages that one fault is to blame for, as far
-// as it can be told message by message.
-func (r *run) ledgerOfFault(rp *reports.Phase, number simulator.Phase, fault int) {
-	if r.report.RowStride != 1 {
-		return
+// stampsIn are the numbers of the messages that fleets have an account of, of a phase of
+// the run: the measured one has one before each fault, and one after them all.
+func (r *run) stampsIn(p phase) []simulator.Phase {
+	if p.stamp != 0 {
+		return []simulator.Phase{p.stamp}
 	}
-	sent := map[rowID]bool{}
-	for _, m := range r.pub.messages {
-		if m.phase == number && m.fate == fateSent && int(m.fault) == fault {
-			sent[m.id()] = true
+	var out []simulator.Phase
+	for _, of := range r.report.Phases {
+		if of.Phase != simulator.PhaseProbe && phaseName(of.Phase) == p.name {
+			out = append(out, of.Phase)
 		}
 	}
-	var l reports.Ledger
-	for _, row := range r.report.Rows {
-		if row.Phase == number && sent[rowID{row.Sequence, row.Topic, row.Publisher}] {
-			l.Expected += row.Subscribers
-			l.Received += row.Count
-		}
-	}
-	l.Lost = l.Expected - l.Received
-	rp.Ledger = &l
+	return out
 }
 
 // publisherAccount is the account of the measured phase's messages.

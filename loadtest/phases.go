@@ -238,8 +238,8 @@ func (r *run) faultPhases() {
 	for i, f := range r.faults {
 		kind, stamps := " "+string(f.plan.Kind), stampsOf(i)
 		r.phases = append(r.phases,
-			phase{name: phaseName(stamps.hold) + kind, from: f.killed, to: f.held, fault: i, stamp: stamps.hold},
-			phase{name: phaseName(stamps.recover) + kind, from: f.held, to: f.over, fault: i, stamp: stamps.recover})
+			phase{name: phaseName(stamps.hold) + kind, from: f.killed, to: f.held, stamp: stamps.hold},
+			phase{name: phaseName(stamps.recover) + kind, from: f.held, to: f.over, stamp: stamps.recover})
 	}
 }
 

@@ -316,9 +316,6 @@ func (p *Plan) notes() {
 		if f.Kind == scenarios.FaultLinkBlackhole {
 			p.Notes = append(p.Notes, fmt.Sprintf("fault[%d]: all that gateway %d and its manager say goes through a relay of the harness", i, f.Victim))
 		}
-		if note := innocentNote(s, i); note != "" {
-			p.Notes = append(p.Notes, fmt.Sprintf("fault[%d]: nothing is told of clients of other gateways: %s", i, note))
-		}
 	}
 	if s.Closed() {
 		p.Notes = append(p.Notes, "closed loop: finds the highest throughput; its latency is not what users would see")

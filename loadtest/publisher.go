@@ -45,8 +45,9 @@ type publisher struct {
 	waited time.Duration
 	buf    []byte
 
-	// stage is what messages of the measured phase are stamped with just now.
-	stage atomic.Pointer[stage]
+	// stage is the simulator.Phase that messages of the measured phase are stamped with
+	// just now.
+	stage atomic.Uint32
 
 	planned, sent, refused, dropped atomic.Int64
 }
@@ -67,7 +68,6 @@ type message struct {
 	topic            uint32
 	publisher        uint16
 	phase            simulator.Phase
-	fault            uint16 // which of the scenario's, of a message sent around one
 	fate             fate
 }
 
@@ -76,7 +76,7 @@ func newPublisher(c *clock.Clock, s scenarios.Scenario, runID uint64, sinks []si
 		clock: c, run: runID, sizes: newSizes(s), plan: topicPlan(s), sinks: sinks, giveUp: s.Load.GiveUp.Duration, padding: paddingOf(s),
 		next: make([]uint64, len(sinks)*(s.Topics.Count+s.Churn.Topics)), churn: s.Topics.Count, lags: map[simulator.Phase]*latency.Recorder{}, lastRun: map[int]int{},
 	}
-	p.stage.Store(&stage{phase: simulator.PhaseMeasure})
+	p.stage.Store(uint32(simulator.PhaseMeasure))
 	for i := range p.next {
 		p.next[i] = 1
 	}
@@ -144,7 +144,7 @@ func (p *publisher) open(ctx context.Context, phase simulator.Phase, plan schedu
 		}
 		p.planned.Add(1)
 		m := message{intended: due, topic: uint32(n % len(p.names)), publisher: uint16(n % len(p.sinks))}
-		m.phase, m.fault = p.staged(phase)
+		m.phase = p.staged(phase)
 		p.publish(ctx, &m)
 		if m.fate == fateSent {
 			p.lag(m.phase).Record(m.actual - m.intended)
@@ -159,20 +159,13 @@ func (p *publisher) open(ctx context.Context, phase simulator.Phase, plan schedu
 	}
 }
 
-// stage is a part of the measured phase: hold and recovery of a fault, or neither.
-type stage struct {
-	phase simulator.Phase
-	fault uint16
-}
-
-// staged is what a message of a phase is stamped with just now, and the fault that
-// is to blame.
-func (p *publisher) staged(phase simulator.Phase) (simulator.Phase, uint16) {
+// staged is what a message of a phase is stamped with just now: in the measured phase
+// that is what the faults make of it.
+func (p *publisher) staged(phase simulator.Phase) simulator.Phase {
 	if phase != simulator.PhaseMeasure {
-		return phase, 0
+		return phase
 	}
-	s := p.stage.Load()
-	return s.phase, s.fault
+	return simulator.Phase(p.stage.Load())
 }
 
 // publish sends one message and notes its fate.

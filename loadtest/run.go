@@ -178,9 +178,8 @@ type run struct {
 type phase struct {
 	name     string
 	from, to int64
-	// fault is which of the scenario's, of its hold and recovery, and stamp the number of
-	// their messages; 0 of other phases.
-	fault int
+	// stamp is the number of its messages, of the hold and the recovery of a fault; 0 of
+	// other phases.
 	stamp simulator.Phase
 }
 

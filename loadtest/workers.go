@@ -65,7 +65,7 @@ func startWorkers(ctx context.Context, n *nursery, p *Plan, urls []string, runID
 		c.MessageDeadline = s.Phases.Drain.Duration
 		_, largest := meanPayload(s)
 		c.MaxFrame = max(c.MaxFrame, largest+4096)
-		c.Victim = victim(s)
+		c.Victims = victims(s)
 		if s.Churn.Topics > 0 {
 			c.Churn = simulator.ChurnPlan{Topics: s.Churn.Topics, Rate: s.Churn.Rate.PerSecond * share, Seed: s.Seed, Grace: churnGrace}
 		}

@@ -25,6 +25,7 @@ func (r *Result) faultBlocks() []block {
 			d    *Distribution
 		}{
 			{"before the fault", f.Before},
+			{"before it, at clients of other gateways", f.InnocentBefore},
 			{"from the fault to the end of its window", f.During},
 			{"of these, at clients of other gateways", f.Innocent},
 		} {

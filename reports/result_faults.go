@@ -61,8 +61,12 @@ type Fault struct {
 	Before   *Distribution `json:"before" schema:"optional"`
 	During   *Distribution `json:"during" schema:"optional"`
 	Innocent *Distribution `json:"innocent" schema:"optional"`
-	// InnocentClients is how many such clients there are, 0 of a fault that has no single
-	// gateway as its victim, and InnocentNote why nothing is told of them all the same.
+	// InnocentBefore is the latency at those clients of the messages sent until the fault,
+	// since the window of the one before; left out when there were none.
+	InnocentBefore *Distribution `json:"innocent_before,omitempty"`
+	// InnocentClients is how many such clients there were when the fault happened, wherever
+	// they began; 0 of a fault that has no single gateway as its victim. InnocentNote is why nothing is told of them all the same, in
+	// documents of versions that could not tell them apart of every fault.
 	InnocentClients int    `json:"innocent_clients" schema:"optional"`
 	InnocentNote    string `json:"innocent_note,omitempty"`
 	// LostInnocent of Lost are those of such clients.

@@ -318,7 +318,7 @@ func twice(t *testing.T) *reports.Result {
 		Window: 5000, Lost: 12, Messages: 1, Refused: 22,
 	}
 	r.Faults = append([]reports.Fault{first}, r.Faults...)
-	r.Faults[1].InnocentClients = 5000
+	r.Faults[1].InnocentClients, r.Faults[1].InnocentBefore = 5000, r.Faults[1].Before
 	if err := r.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestEachFaultHasItsFigures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"All faults", "others p99, ms", "manager-restart of manager-0, 4.00 s into", "gateway-kill of gateway-0, 13.0 s into"} {
+	for _, want := range []string{"All faults", "others p99, ms", "before it, at clients of other gateways", "manager-restart of manager-0, 4.00 s into", "gateway-kill of gateway-0, 13.0 s into"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the page lacks %q", want)
 		}

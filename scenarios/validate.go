@@ -16,6 +16,9 @@ const (
 	maxTopics      = 1_000_000
 	maxMessages    = 2_000_000
 	maxRate        = 1_000_000
+	// MaxFaults is how many faults one scenario may have: the messages around each are
+	// stamped with numbers of their own.
+	MaxFaults = 30
 	// MinPayload is the smallest message that can hold the test header.
 	MinPayload = 128
 	maxPayload = 1 << 20
@@ -156,6 +159,7 @@ func (d *decoder) validateSlow() {
 func (d *decoder) validateFaults() {
 	s := &d.s
 	d.check(len(s.Faults) == 0 || s.Load.Mode == ModeOpen, "fault", "needs load.mode = \"open\": a closed loop stops with the server, and so hides the fault")
+	d.check(len(s.Faults) <= MaxFaults, "fault", "must be at most %d, got %d", MaxFaults, len(s.Faults))
 	for i := range s.Faults {
 		f, at := &s.Faults[i], fmt.Sprintf("fault[%d].", i)
 		eachKey(d, at, faultKeys, f, &Fault{})

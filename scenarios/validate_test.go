@@ -47,6 +47,7 @@ func TestDecodeRefusesWhatWouldBeIgnored(t *testing.T) {
 		{"a fault without its kind", "[[fault]]\nat = \"3s\"", `f.toml:5: fault[0].kind: must be manager-restart, gateway-kill`},
 		{"a share of none", always + fault("disconnect", `share = "0%"`), `f.toml:10: fault[0].share: must be above 0% and at most 100%, got 0%`},
 		{"a pause of two days", fault("gateway-pause", `hold = "48h"`), `f.toml:8: fault[0].hold: must be 0s to 24h, got 48h`},
+		{"a fault too many", manyFaults(scenarios.MaxFaults + 1), "fault: must be at most 30, got 31"},
 		{"two faults at once", fault("manager-restart", "") + fault("manager-restart", ""), `f.toml:10: fault[1].at: comes before fault[0] has recovered`},
 		{"a fault of a closed loop", "[load]\nmode = \"inflight\"\ninflight = 1\n" + fault("manager-restart", ""), `fault: needs load.mode = "open"`},
 
@@ -164,4 +165,13 @@ func TestSetOfTheModeForgetsTheOtherModes(t *testing.T) {
 	if _, err := scenarios.Decode("again.toml", []byte(s.Encode())); err != nil {
 		t.Error(err)
 	}
+}
+
+// manyFaults are so many faults, one after another.
+func manyFaults(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "[[fault]]\nkind = \"manager-restart\"\nat = \"%dms\"\nhold = \"10ms\"\nrecover = \"10ms\"\n", 100+20*i)
+	}
+	return b.String()
 }

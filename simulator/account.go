@@ -33,6 +33,8 @@ type account struct {
 	ledger  []connLedger
 	gaps    *gaps
 	phases  [MaxPhases]*phaseLedger
+	begun   int // all phases that have a ledger are below
+	places  places
 	newest  Phase // the phase of the newest good message
 	rows    *rowTable
 	known   knownMessages
@@ -60,16 +62,17 @@ type account struct {
 
 // connLedger is what is counted for each healthy connection.
 type connLedger struct {
-	unique     [MaxPhases]uint32 // distinct messages
-	probesLeft int32             // slots that have not seen a probe
-	latencySum int64             // of the headline phases, in ns
-	latencies  uint32            // how many are in it
+	unique     [phaseKinds]uint32 // distinct messages, by the kind of their phase
+	probesLeft int32              // slots that have not seen a probe
+	latencySum int64              // of the headline phases, in ns
+	latencies  uint32             // how many are in it
 }
 
 // phaseLedger is a [PhaseReport] while it is being counted.
 type phaseLedger struct {
 	received, duplicated, reordered, late, corrupt, foreign, negative, bytes int64
 	intended, actual                                                         *latency.Recorder
+	victim                                                                   int // of the phase's fault
 	receivedInnocent                                                         int64
 	innocent                                                                 *latency.Recorder // nil without a victim
 }
@@ -97,6 +100,7 @@ func newAccount(config *Config, first, conns int) *account {
 		streams: make([]stream, healthy*plan.PerConn*config.Publishers),
 		probed:  make([]bool, healthy*plan.PerConn),
 		ledger:  make([]connLedger, healthy),
+		places:  newPlaces(config, first, healthy),
 		gaps:    newGaps(maxGaps), rows: newRowTable(config.MaxRows),
 		connect: latency.NewRecorder(), subscribe: latency.NewRecorder(),
 		refused: make(map[string]int64), reconnectRefused: make(map[string]int64),
@@ -122,10 +126,11 @@ func newAccount(config *Config, first, conns int) *account {
 // phase returns the ledger of a phase below MaxPhases.
 func (a *account) phase(p Phase) *phaseLedger {
 	if a.phases[p] == nil {
-		a.phases[p] = &phaseLedger{intended: latency.NewRecorder(), actual: latency.NewRecorder()}
-		if a.config.Victim >= 0 {
+		a.phases[p] = &phaseLedger{intended: latency.NewRecorder(), actual: latency.NewRecorder(), victim: a.config.victim(p)}
+		if a.phases[p].victim >= 0 {
 			a.phases[p].innocent = latency.NewRecorder()
 		}
+		a.begun = max(a.begun, int(p)+1)
 	}
 	return a.phases[p]
 }
@@ -178,14 +183,14 @@ func (a *account) message(conn int, envelope, data []byte, wire int, now int64) 
 	p.received++
 	p.bytes += int64(wire)
 	ledger := &a.ledger[conn]
-	ledger.unique[phase]++
+	ledger.unique[phase.Kind()]++
 	if phase == PhaseProbe && !a.probed[conn*plan.PerConn+slot] {
 		a.probed[conn*plan.PerConn+slot] = true
 		if ledger.probesLeft--; ledger.probesLeft == 0 {
 			a.published.probed.Add(1)
 		}
 	}
-	innocent := a.config.Victim >= 0 && a.config.innocent(global)
+	innocent := p.innocent != nil && a.places.innocent(conn, phase.Fault(), p.victim)
 	if innocent {
 		p.receivedInnocent++
 	}
@@ -255,7 +260,7 @@ func (a *account) fail(err error) {
 // publish makes the figures visible to [Fleet.Counters]. Those of rare events are added where they happen.
 func (a *account) publish() {
 	var received, bytes, duplicated, reordered, corrupt, foreign int64
-	for _, p := range a.phases {
+	for _, p := range a.phases[:a.begun] {
 		if p == nil {
 			continue
 		}
@@ -325,6 +330,7 @@ func (a *account) ended(conn int, code string, now int64) {
 	a.published.mu.Unlock()
 	if conn < a.healthy {
 		a.published.disconnected.Add(1)
+		a.lost(conn)
 		if a.churn != nil {
 			a.churn.lost(conn, now)
 		}
@@ -348,6 +354,7 @@ func (a *account) subscribed(conn int, back *comeback, now int64) {
 		}
 		return
 	}
+	a.back(conn, back.url(a.config.FirstIndex+a.first+conn, len(a.config.URLs)))
 	a.reconnect.Record(now - back.lostAt)
 	a.published.reconnected.Add(1)
 	a.published.disconnected.Add(-1)
@@ -383,12 +390,23 @@ func closeKey(code int, detail string) string {
 // topic.
 func (a *account) spread(s *Spread, told []Phase, expected map[Phase][]uint64) {
 	plan := &a.config.Topics
+	// No connection has more of a phase than was sent in it, so that phases of one kind are whole when their sum is.
+	due := make([][]uint64, phaseKinds)
+	for _, phase := range told {
+		of := &due[phase.Kind()]
+		if *of == nil {
+			*of = make([]uint64, plan.Count)
+		}
+		for topic, n := range expected[phase] {
+			(*of)[topic] += n
+		}
+	}
 	for conn := range a.ledger {
 		ledger := &a.ledger[conn]
 		s.Connections++
 		var x float64
-		for phase, n := range ledger.unique {
-			if headline(Phase(phase)) {
+		for kind, n := range ledger.unique {
+			if headline(Phase(kind)) {
 				x += float64(n)
 			}
 		}
@@ -397,12 +415,15 @@ func (a *account) spread(s *Spread, told []Phase, expected map[Phase][]uint64) {
 		if ledger.latencies > 0 {
 			s.MeanLatency.Record(int64(math.Round(float64(ledger.latencySum) / float64(ledger.latencies))))
 		}
-		for _, phase := range told {
+		for kind, topics := range due {
+			if topics == nil {
+				continue
+			}
 			var want uint64
 			for k := range plan.PerConn {
-				want += expected[phase][plan.Topic(a.config.FirstIndex+a.first+conn, k)]
+				want += topics[plan.Topic(a.config.FirstIndex+a.first+conn, k)]
 			}
-			if uint64(ledger.unique[phase]) < want {
+			if uint64(ledger.unique[kind]) < want {
 				s.Incomplete++
 				break
 			}

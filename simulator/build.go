@@ -86,12 +86,19 @@ func buildReport(config Config, accounts []*account, sent []TopicSent) (*Report,
 			a.slow.addTo(r.Slow, started)
 		}
 	}
-	innocents := innocentSubscribers(&config)
+	innocents := make([][]int, len(config.Victims)) // subscribers by fault and topic
+	for fault, victim := range config.Victims {
+		var n int64
+		innocents[fault], n = innocentSubscribers(&config, accounts, fault, victim)
+		r.Innocents = append(r.Innocents, n)
+	}
 	for phase, topics := range expected {
-		p := phaseOf(ledgers, phase)
+		p, fault := phaseOf(ledgers, phase), phase.Fault()
 		for topic, n := range topics {
 			p.Expected += int64(n) * int64(subscribers[topic])
-			p.LostInnocent += int64(n) * int64(innocents[topic])
+			if fault < len(innocents) {
+				p.LostInnocent += int64(n) * int64(innocents[fault][topic])
+			}
 		}
 		for _, a := range accounts {
 			if counted := a.phases[phase]; counted != nil {
@@ -145,22 +152,25 @@ func churnTimes(config Config, sent []TopicSent) map[uint32][][]int64 {
 	return times
 }
 
-// innocentSubscribers counts, for each topic, the healthy connections of this fleet that are innocent; none are without
-// a victim.
-func innocentSubscribers(config *Config) []int {
-	counts := make([]int, config.Topics.Count)
-	if config.Victim < 0 {
-		return counts
+// innocentSubscribers counts the healthy connections of this fleet that are innocent of a fault, and for each topic
+// those that have it; none are without a victim, -1.
+func innocentSubscribers(config *Config, accounts []*account, fault, victim int) (topics []int, n int64) {
+	topics = make([]int, config.Topics.Count)
+	if victim < 0 {
+		return topics, 0
 	}
-	for conn := config.FirstIndex; conn < config.FirstIndex+config.Healthy(); conn++ {
-		if !config.innocent(conn) {
-			continue
-		}
-		for k := range config.Topics.PerConn {
-			counts[config.Topics.Topic(conn, k)]++
+	for _, a := range accounts {
+		for conn := range a.healthy {
+			if !a.places.innocent(conn, fault, victim) {
+				continue
+			}
+			n++
+			for k := range config.Topics.PerConn {
+				topics[config.Topics.Topic(config.FirstIndex+a.first+conn, k)]++
+			}
 		}
 	}
-	return counts
+	return topics, n
 }
 
 // firstMessage is when the first message reached any connection, 0 if none did.

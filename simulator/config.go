@@ -81,9 +81,10 @@ type Config struct {
 	Reconnect ReconnectPlan `json:"reconnect"`
 	// Churn asks for topics that connections come to and leave. Default none.
 	Churn ChurnPlan `json:"churn"`
-	// Victim is the index in URLs of the server that a fault is going to happen to. Connections whose own server is
-	// another are innocent of it: see [PhaseReport.Innocent]. -1 blames nobody. Default -1 in DefaultConfig.
-	Victim int `json:"victim"`
+	// Victims has, for each fault of the run, the index in URLs of the server that it is going to happen to; -1 blames
+	// nobody. Connections that are at another when it happens are innocent of it: see [PhaseReport.Innocent]. At most
+	// [MaxFaults]. Default none.
+	Victims []int `json:"victims,omitempty"`
 	// MessageDeadline is the latency from which a message counts as late. Default 10s.
 	MessageDeadline time.Duration `json:"message_deadline"`
 	// MaxRows bounds the per-message rows that one shard keeps; past it every second message is left out of them, then
@@ -113,9 +114,9 @@ func DefaultConfig() Config {
 	return Config{
 		Shards: 1, Topics: TopicPlan{Count: 1, PerConn: 1, Prefix: "loadtest-"}, Publishers: 1,
 		ConnectRate: 2000, HandshakesInFlight: 256, HandshakeTimeout: 30 * time.Second,
-		Reconnect: ReconnectPlan{After: 100 * time.Millisecond, Most: 5 * time.Second, Jitter: 0.5}, Victim: -1,
-		Churn:    ChurnPlan{Grace: time.Second},
-		MaxFrame: 1 << 20, MessageDeadline: 10 * time.Second, MaxRows: 1 << 16,
+		Reconnect: ReconnectPlan{After: 100 * time.Millisecond, Most: 5 * time.Second, Jitter: 0.5},
+		Churn:     ChurnPlan{Grace: time.Second},
+		MaxFrame:  1 << 20, MessageDeadline: 10 * time.Second, MaxRows: 1 << 16,
 		Engine: EngineAuto, Rest: 250 * time.Microsecond, Batch: 128, ReadBuffer: 256 << 10, Intervals: true,
 	}
 }
@@ -201,15 +202,25 @@ func (c Config) Validate() error {
 	default:
 		bad("engine: must be %q, %q, %q or %q, got %q", EngineAuto, EngineRing, EngineEpoll, EngineGoroutine, c.Engine)
 	}
-	if c.Victim < -1 || c.Victim >= max(len(c.URLs), 1) {
-		bad("victim: must be -1 or an index in urls (%d of them), got %d", len(c.URLs), c.Victim)
+	if len(c.Victims) > MaxFaults {
+		bad("victims: must be at most %d, got %d", MaxFaults, len(c.Victims))
+	}
+	for i, v := range c.Victims {
+		if v < -1 || v >= max(len(c.URLs), 1) {
+			bad("victims[%d]: must be -1 or an index in urls (%d of them), got %d", i, len(c.URLs), v)
+		}
 	}
 	problems = append(problems, c.Topics.validate(), c.Reconnect.validate(), c.Churn.validate(&c))
 	return errors.Join(problems...)
 }
 
-// innocent says that a connection, counted over the whole run, belongs to another server than the victim.
-func (c *Config) innocent(conn int) bool { return conn%len(c.URLs) != c.Victim }
+// victim is the index of the server that the fault of a phase happens to, -1 for none.
+func (c *Config) victim(p Phase) int {
+	if fault := p.Fault(); fault < len(c.Victims) {
+		return c.Victims[fault]
+	}
+	return -1
+}
 
 // Healthy is the number of connections that are not slow by plan: FirstIndex to FirstIndex+Healthy-1.
 func (c Config) Healthy() int {

@@ -146,6 +146,14 @@ func (a Account) Frame(conn int, payload []byte, now int64) {
 	a.a.dialect.frame(a.a, conn, payload, wireSize(len(payload)), now)
 }
 
+// Lost ends a connection, and Back has it come back with its n-th attempt.
+func (a Account) Lost(conn int, now int64) { a.a.ended(conn, "1006 reset", now) }
+
+// Back is the other half of Lost.
+func (a Account) Back(conn, attempt int, now int64) {
+	a.a.subscribed(conn, &comeback{lostAt: now, attempt: attempt}, now)
+}
+
 // Opening is the first message of a connection.
 func (a Account) Opening(conn int) []byte { return a.a.opening(conn, 0) }
 

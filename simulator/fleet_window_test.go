@@ -107,7 +107,7 @@ func TestInnocent(t *testing.T) {
 		for victim, want := range map[int][2]int64{-1: {0, 0}, 0: {1, 7}, 1: {3, 7}, 2: {4, 6}} {
 			var stubs []*stub
 			config := testConfig(newStub(t, nil), engine, 7)
-			config.URLs, config.Victim, config.Shards = nil, victim, 2
+			config.URLs, config.Victims, config.Shards = nil, []int{victim}, 2
 			for range 3 {
 				stubs = append(stubs, newStub(t, nil))
 				config.URLs = append(config.URLs, stubs[len(stubs)-1].url())

@@ -52,6 +52,12 @@ func (r *Report) mergePart(part *Report, ledgers []*PhaseReport) error {
 	r.Reconnects += part.Reconnects
 	r.LastReconnectNS = max(r.LastReconnectNS, part.LastReconnectNS)
 	r.Down += part.Down
+	for fault, n := range part.Innocents {
+		if fault == len(r.Innocents) {
+			r.Innocents = append(r.Innocents, 0)
+		}
+		r.Innocents[fault] += n
+	}
 	r.Unattributed.add(part.Unattributed)
 	r.Load.add(part.Load)
 	r.Forgotten += part.Forgotten

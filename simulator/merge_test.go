@@ -3,6 +3,7 @@ package simulator_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"testing"
 
 	"firetower/simulator"
@@ -22,6 +23,7 @@ func furtherReport(n int64) *simulator.Report {
 		Changes: n, Refused: 2 * n, Unanswered: 3 * n, Skipped: 4 * n, Due: 5 * n, Received: 6 * n, Lost: 7 * n, Duplicated: 8 * n,
 		Reordered: 9 * n, Extra: 10 * n,
 	}
+	r.Innocents = []int64{n, 2 * n}
 	r.Phases = []simulator.PhaseReport{{
 		Phase: simulator.PhaseHold, LostInnocent: n, Intended: latency.NewRecorder(), Actual: latency.NewRecorder(),
 		Innocent: latency.NewRecorder(),
@@ -58,6 +60,9 @@ func TestMergeOfFurtherFigures(t *testing.T) {
 	if merged.Reconnect.Count() != 4 || merged.Reconnect.Max() != 3_000 || merged.Join.Count() != 4 || merged.Join.Max() != 6_000 {
 		t.Errorf("%d reconnects, %d joins", merged.Reconnect.Count(), merged.Join.Count())
 	}
+	if !slices.Equal(merged.Innocents, want.Innocents) {
+		t.Errorf("innocents %v, want %v", merged.Innocents, want.Innocents)
+	}
 	if p := phaseOf(merged, simulator.PhaseHold); p.LostInnocent != 4 || p.Innocent.Count() != 2 {
 		t.Errorf("hold %+v", p)
 	}
@@ -66,7 +71,7 @@ func TestMergeOfFurtherFigures(t *testing.T) {
 // A configuration travels to workers as JSON.
 func TestConfigSurvivesJSON(t *testing.T) {
 	config := simulator.DefaultConfig()
-	config.Reconnect, config.Victim = quickReconnect(), 2
+	config.Reconnect, config.Victims = quickReconnect(), []int{2, -1, 0}
 	config.Churn = simulator.ChurnPlan{Topics: 3, Rate: 0.5, Seed: 9, Grace: 1}
 	text, err := json.Marshal(config)
 	if err != nil {

@@ -119,12 +119,16 @@ func TestPlansThatAreRefused(t *testing.T) {
 			"reconnect.jitter: must be from 0 to 1, got 1.5",
 		},
 		"no such victim": {
-			func(c *simulator.Config) { c.Victim = 1 },
-			"victim: must be -1 or an index in urls (1 of them), got 1",
+			func(c *simulator.Config) { c.Victims = []int{0, 1} },
+			"victims[1]: must be -1 or an index in urls (1 of them), got 1",
 		},
 		"neither victim nor nobody": {
-			func(c *simulator.Config) { c.Victim = -2 },
-			"victim: must be -1 or an index in urls (1 of them), got -2",
+			func(c *simulator.Config) { c.Victims = []int{-2} },
+			"victims[0]: must be -1 or an index in urls (1 of them), got -2",
+		},
+		"more faults than phases": {
+			func(c *simulator.Config) { c.Victims = make([]int, simulator.MaxFaults+1) },
+			"victims: must be at most 30, got 31",
 		},
 	}
 	for name, tt := range tests {

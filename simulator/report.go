@@ -24,14 +24,31 @@ const (
 	PhaseTrial
 
 	// MaxPhases is how many phases a fleet tells apart. A message with a higher number is foreign.
-	MaxPhases = 8
+	MaxPhases = phaseKinds * (MaxFaults + 1)
+
+	// MaxFaults is how many faults of a run have phases of their own; see [Phase.Of].
+	MaxFaults = 30
+
+	// phaseKinds is the distance from a phase of one fault to the same phase of the next.
+	phaseKinds = 8
 )
 
+// Of is the phase of that kind that belongs to a fault of the run, counted from 0 to [MaxFaults]: PhaseHold and
+// PhaseRecover of it, and PhaseMeasure until it, which of the fault after the last is the time after all of them. Those
+// of fault 0 are the constants themselves.
+func (p Phase) Of(fault int) Phase { return p.Kind() + Phase(fault*phaseKinds) }
+
+// Kind is the constant that the phase is one of, whatever its fault.
+func (p Phase) Kind() Phase { return p % phaseKinds }
+
+// Fault is the fault that a phase belongs to, counted from 0.
+func (p Phase) Fault() int { return int(p / phaseKinds) }
+
 // headline says that messages of a phase are what a run's figures are of, with a fault or without.
-func headline(p Phase) bool { return 1<<p&(1<<PhaseMeasure|1<<PhaseRecover|1<<PhaseHold) != 0 }
+func headline(p Phase) bool { return 1<<p.Kind()&(1<<PhaseMeasure|1<<PhaseRecover|1<<PhaseHold) != 0 }
 
 // hasRows says that messages of a phase are listed one by one.
-func hasRows(p Phase) bool { return 1<<p&(1<<PhaseProbe|1<<PhaseTrial) == 0 }
+func hasRows(p Phase) bool { return 1<<p.Kind()&(1<<PhaseProbe|1<<PhaseTrial) == 0 }
 
 // TopicSent tells a fleet what was published, so that it can tell what was lost: the messages First to First+Count-1
 // of one publisher on one topic in one phase. Phases of which it is told nothing have nothing expected and nothing
@@ -82,6 +99,9 @@ type Report struct {
 	Down int64 `json:"down"`
 	// Phases are the ledgers, in rising order of phase; phases without a message sent or received are left out.
 	Phases []PhaseReport `json:"phases"`
+	// Innocents are how many healthy connections were at another server than the victim when that fault of
+	// [Config.Victims] happened, 0 of a fault without a victim; empty without faults.
+	Innocents []int64 `json:"innocents,omitempty"`
 	// Unattributed counts frames that no phase can be told of.
 	Unattributed Unattributed `json:"unattributed"`
 	// Rows has one entry for each message of the phases that Finish was told of (but PhaseTrial), whether or not it arrived; with a
@@ -134,8 +154,9 @@ type PhaseReport struct {
 	// send; the gap between them is the publisher's own lag.
 	Intended *latency.Recorder `json:"intended"`
 	Actual   *latency.Recorder `json:"actual"`
-	// Innocent is Intended of those connections alone whose own server is not [Config.Victim], wherever they have come
-	// back to since; LostInnocent of Lost are theirs. Without a victim both are empty.
+	// Innocent is Intended of those connections alone that were at another server than the one of [Config.Victims] when
+	// the phase's fault ([Phase.Fault]) happened to that, wherever they have come back to since; LostInnocent of Lost are
+	// theirs. Without such a victim both are empty.
 	Innocent     *latency.Recorder `json:"innocent"`
 	LostInnocent int64             `json:"lost_innocent"`
 }

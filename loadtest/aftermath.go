@@ -140,7 +140,8 @@ func (a *aftermath) republished(from, to int64) int64 {
 }
 
 // arrivals fills in what the messages around a fault tell of it, and returns the
-// intended time of the first message after it that did not reach all, 0 for none.
+// intended time of the first message after it that did not reach all, that of the fault when
+// only some under way did not, 0 for none.
 func (a *aftermath) arrivals(rep *reports.Fault, i int, rows map[rowID]*simulator.MessageRow) (missing int64) {
 	f := a.faults[i]
 	killed, to := a.span(i)
@@ -152,7 +153,7 @@ func (a *aftermath) arrivals(rep *reports.Fault, i int, rows map[rowID]*simulato
 	}
 	slices.SortFunc(sorted, func(a, b message) int { return cmp.Compare(a.intended, b.intended) })
 	first, recovered := int64(0), int64(0)
-	broken := false
+	broken, underWay := false, false
 	for _, m := range sorted {
 		row := rows[m.id()]
 		inWindow := m.intended <= f.until
@@ -167,6 +168,7 @@ func (a *aftermath) arrivals(rep *reports.Fault, i int, rows map[rowID]*simulato
 			continue // not sampled, or for nobody
 		case !row.Complete():
 			broken, recovered = true, 0
+			underWay = underWay || m.intended < killed
 			if m.intended >= killed && missing == 0 {
 				missing = m.intended
 			}
@@ -188,6 +190,9 @@ func (a *aftermath) arrivals(rep *reports.Fault, i int, rows map[rowID]*simulato
 	}
 	rep.FirstDelivery, rep.Recovered = since(killed, first), since(killed, recovered)
 	rep.Republished = since(killed, a.republished(killed, to))
+	if missing == 0 && underWay {
+		missing = killed
+	}
 	return missing
 }
 

@@ -47,6 +47,21 @@ func TestFaultAccountTellsWhatIsTheFaults(t *testing.T) {
 	}
 }
 
+// What was under way when it happened may be all that a fault takes: it showed at once, and
+// not in some second after it that was slow.
+func TestFaultThatTakesWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	got := map[int]int64{100: 10, 900: 10, 950: 4, 1100: 10, 1200: 10}
+	faults, unexplained := loadtest.FaultAccount([]loadtest.FaultTimes{{Killed: 1000, Ready: 1050, Hold: 50, Recovery: 3950, Unseen: true}}, 10, got)
+	f := faults[0]
+	if f.Lost != 6 || f.Refused != 0 || unexplained != 0 {
+		t.Errorf("%+v, %d unexplained", f, unexplained)
+	}
+	if f.Detected == nil || *f.Detected != 0 {
+		t.Errorf("detected after %v, want 0", f.Detected)
+	}
+}
+
 // Each of two faults has the figures of its own messages: what is lost, refused or arrives
 // around the other is not its.
 func TestTwoFaultsAreToldApart(t *testing.T) {

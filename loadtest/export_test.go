@@ -130,11 +130,15 @@ func PublisherFates(ctx context.Context, s scenarios.Scenario, length time.Durat
 
 // FaultTimes are when a fault happens and when its victim is ready again, in milliseconds
 // of the measured phase, and how long its hold and its recovery are.
-type FaultTimes struct{ Killed, Ready, Hold, Recovery int }
+type FaultTimes struct {
+	Killed, Ready, Hold, Recovery int
+
+	Unseen bool // by the publishers, whose stream it does not break
+}
 
 // FaultAccount works out the aftermath of faults over messages that are given by their intended
-// times in milliseconds, with how many of subscribers got each; below 0 is refused. Every
-// fault breaks the publishers' stream.
+// times in milliseconds, with how many of subscribers got each; below 0 is refused. A
+// fault breaks the publishers' stream unless it is Unseen.
 func FaultAccount(times []FaultTimes, subscribers int64, got map[int]int64) ([]reports.Fault, int64) {
 	at := func(ms int) int64 { return int64(ms+10_000) * int64(time.Millisecond) }
 	a := aftermath{stride: 1, start: at(0)}
@@ -143,6 +147,9 @@ func FaultAccount(times []FaultTimes, subscribers int64, got map[int]int64) ([]r
 		f := faultRecord{plan: scenarios.Fault{Kind: scenarios.FaultManagerRestart}, killed: at(t.Killed), ready: at(t.Ready)}
 		f.from, f.until = f.killed-int64(inFlight), at(t.Killed+t.Hold+t.Recovery)
 		a.faults, a.others, a.end = append(a.faults, f), append(a.others, bystanders{}), f.until
+		if t.Unseen {
+			continue
+		}
 		a.lives = append(a.lives, streamLife{opened: opened, firstAck: opened + int64(10*time.Millisecond), broken: at(t.Killed + 5)})
 		opened = at(t.Ready + 10)
 	}
@@ -388,3 +395,10 @@ var ReadCPU = readCPU
 func Headroom(busiest, sharing time.Duration, seconds float64, processors int) float64 {
 	return headroom(demand{each: make([]time.Duration, 1)}, demand{each: []time.Duration{busiest}, sharing: sharing}, seconds, processors)
 }
+
+// Processors, SpareProcessors and SetProcessors are processors, spareProcessors and setProcessors.
+var (
+	Processors      = processors
+	SpareProcessors = spareProcessors
+	SetProcessors   = setProcessors
+)

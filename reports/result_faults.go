@@ -38,7 +38,8 @@ type Fault struct {
 	Down *float64 `json:"down_ms"`
 	// Detected is when the fault first showed from outside: the publisher's first error (a
 	// stream that broke, a message refused, an answer that a gateway was not reached);
-	// when it saw none, the intended time of the first message that did not reach all;
+	// when it saw none, the intended time of the first message that did not reach all, 0 of
+	// one that was under way;
 	// when all did, the beginning of the first second whose latency left the band of Steady.
 	Detected *float64 `json:"detected_ms"`
 	// Republished is when a publish first succeeded on a new stream, of a fault that broke

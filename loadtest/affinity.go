@@ -3,7 +3,6 @@ package loadtest
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,9 +40,9 @@ func isolate(cpus []int) (undo func(), err error) {
 	if err := pinProcess(cpus); err != nil {
 		return nil, err
 	}
-	procs := runtime.GOMAXPROCS(len(cpus))
+	all := setProcessors(len(cpus))
 	return func() {
-		runtime.GOMAXPROCS(procs)
+		all()
 		_ = pinProcess(before) // it was so before
 	}, nil
 }

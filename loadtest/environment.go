@@ -26,7 +26,7 @@ func readEnvironment(o Options, pressureBefore string) reports.Environment {
 		Governor:  orNone(readText("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
 		Clock:     orNone(readText("/sys/devices/system/clocksource/clocksource0/current_clocksource")),
 		CgroupCPU: orNone(cgroup("cpu.max")), CgroupMem: orNone(cgroup("memory.max")),
-		OpenFiles: o.Plan.Machine.OpenFiles, GoVersion: runtime.Version(), GOMAXPROCS: runtime.GOMAXPROCS(0),
+		OpenFiles: o.Plan.Machine.OpenFiles, GoVersion: runtime.Version(), GOMAXPROCS: processors(),
 		GOGC: orNone(os.Getenv("GOGC")), GOMEMLIMIT: orNone(os.Getenv("GOMEMLIMIT")),
 		Commit: o.Build.Commit, Modified: o.Build.Modified, Binary: hashFile(o.Executable), Server: o.servers, Sysctl: map[string]string{},
 		PressureBefore: orNone(pressureBefore),

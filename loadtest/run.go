@@ -231,6 +231,7 @@ func (r *run) execute(soft context.Context) error {
 	defer interrupt(nil)
 	defer context.AfterFunc(soft, func() { interrupt(fmt.Errorf("%w: %w", ErrInterrupted, context.Cause(soft))) })()
 
+	defer spareProcessors(coordinatorSpare)()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer fail(nil)

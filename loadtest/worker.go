@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
@@ -246,11 +245,10 @@ func (w *worker) start(ctx context.Context, wg *sync.WaitGroup, c *simulator.Con
 	sleep := sleepUntil
 	if fleet.Engine() != simulator.EngineGoroutine {
 		sleep = holdUntil
-		processors := runtime.GOMAXPROCS(0)
-		runtime.GOMAXPROCS(processors + workerSpare)
+		undo := spareProcessors(workerSpare)
 		wg.Go(func() {
 			<-ctx.Done()
-			runtime.GOMAXPROCS(processors)
+			undo()
 		})
 	}
 	wg.Go(func() {

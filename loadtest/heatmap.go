@@ -57,7 +57,7 @@ func (r *run) heatmap(intervals []simulator.Interval) (*reports.Heatmap, error) 
 			counts[at][row] += b.Count
 			least, most = min(least, row), max(most, row)
 		}
-		of[at][i.Phase] += rec.Count()
+		of[at][i.Phase.Kind()] += rec.Count()
 	}
 	h := &reports.Heatmap{Step: float64(step)}
 	for row := least; row <= most; row++ {

@@ -54,6 +54,7 @@ const (
 	messageBytes             = 128     // of one in the coordinator's account
 	rowBytes                 = 400     // of one in a worker's
 	rowsOfWorker             = 1 << 16 // simulator.Config.MaxRows
+	recorderBytes            = 144 << 10
 )
 
 // cpuMicros is what one delivery costs on both sides together, by experience: the
@@ -144,6 +145,9 @@ func NewPlan(s scenarios.Scenario, target Target, m Machine) (*Plan, error) {
 		p.Deliveries = int64(float64(p.Messages) * perMessage)
 		p.DeliveriesPerSecond = s.MessagesPerSecond() * perMessage
 		p.Cores = p.DeliveriesPerSecond * cpuMicros / 1e6
+	}
+	if phases := int64(len(s.Faults)); phases > 0 { // each fault's histograms; see stampsOf
+		p.Memory += (3*phases + 1) * recorderBytes * int64(10*len(p.Workers)+3)
 	}
 	p.Memory += p.Messages*messageBytes + min(p.Messages, rowsOfWorker)*rowBytes*int64(len(p.Workers))
 	if s.Topology.CPUs == scenarios.CPUsIsolated && len(m.CPUList) > 1 {

@@ -69,9 +69,9 @@ func (r *run) fillSeconds(res *reports.Result) error {
 		return cells[k]
 	}
 	for _, m := range r.pub.messages {
-		get(m.intended, m.phase).planned++
+		get(m.intended, m.phase.Kind()).planned++
 		if m.fate == fateSent {
-			get(m.actual, m.phase).sent++
+			get(m.actual, m.phase.Kind()).sent++
 		}
 	}
 	for _, i := range r.report.Intervals {
@@ -82,7 +82,12 @@ func (r *run) fillSeconds(res *reports.Result) error {
 		if err != nil {
 			return fmt.Errorf("interval: %w", err)
 		}
-		get(i.StartNS, i.Phase).rec = rec
+		// A second may have the ends of several faults' windows in it.
+		if c := get(i.StartNS, i.Phase.Kind()); c.rec == nil {
+			c.rec = rec
+		} else if c.rec, err = latency.Merged(c.rec, rec); err != nil {
+			return fmt.Errorf("interval: %w", err)
+		}
 		r.intervals = append(r.intervals, reports.Interval{
 			Tag: phaseName(i.Phase) + ".delivery", From: r.clock.Wall(i.StartNS), To: r.clock.Wall(i.StartNS + int64(time.Second)), Recorder: rec,
 		})

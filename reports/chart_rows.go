@@ -117,18 +117,28 @@ func nameWidth(s string) float64 {
 // drawName writes the name of a row to the left of x, below each other in two parts where it
 // is too long for one line: a name that loses its end is that of its neighbour too.
 func (d dots) drawName(v *canvas, name string, x, y float64) {
-	room := x - 2
+	room := x - 1
 	if nameWidth(name) <= room {
 		v.text("rowname", "end", x, y+4, name)
 		return
 	}
 	first, second := halves(name)
 	if second == "" {
-		v.text("rowname", "end", x, y+4, fit(first, room))
+		v.text("rowname", "end", x, y+4, fitName(first, room))
 		return
 	}
-	v.text("rowname", "end", x, y-2, fit(first, room))
-	v.text("rowname", "end", x, y+11, fit(second, room))
+	v.text("rowname", "end", x, y-2, fitName(first, room))
+	v.text("rowname", "end", x, y+11, fitName(second, room))
+}
+
+// fitName shortens a name to a width in pixels.
+func fitName(name string, width float64) string {
+	for n := len([]rune(name)); n > 2; n-- {
+		if s := clip(name, n); nameWidth(s) <= width {
+			return s
+		}
+	}
+	return clip(name, 2)
 }
 
 // halves parts a name before the = or after the space that is nearest to its middle; second is

@@ -25,7 +25,7 @@ func (r *Result) faultBlocks() []block {
 			d    *Distribution
 		}{
 			{"before the fault", f.Before},
-			{"before it, at clients of other gateways", f.InnocentBefore},
+			{"up to its moment, at clients of other gateways", f.InnocentBefore},
 			{"from the fault to the end of its window", f.During},
 			{"of these, at clients of other gateways", f.Innocent},
 		} {
@@ -64,9 +64,16 @@ func (f Fault) name() string {
 	return f.Kind + " of " + f.Victim
 }
 
+// faultDisconnect is the kind of a fault that no server goes down in.
+const faultDisconnect = "disconnect"
+
 // line tells when what followed a fault.
 func (f Fault) line() string {
-	text := fmt.Sprintf("%s at %s: detected %s, down %s, all deliver %s", f.name(), seconds(f.At), after(f.Detected), after(f.Down), after(f.Recovered))
+	text := fmt.Sprintf("%s at %s: detected %s", f.name(), seconds(f.At), after(f.Detected))
+	if f.Kind != faultDisconnect {
+		text += ", down " + after(f.Down)
+	}
+	text += ", all deliver " + after(f.Recovered)
 	if f.Reconnected != nil {
 		text += ", all back " + after(f.Reconnected)
 	}

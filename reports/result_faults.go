@@ -38,8 +38,8 @@ type Fault struct {
 	Down *float64 `json:"down_ms"`
 	// Detected is when the fault first showed from outside: the publisher's first error (a
 	// stream that broke, a message refused, an answer that a gateway was not reached);
-	// when it saw none, the intended time of the first message that did not reach all, 0 of
-	// one that was under way;
+	// when it saw none, the intended time of the first message after it that did not reach
+	// all, or 0 when only such as were under way did not;
 	// when all did, the beginning of the first second whose latency left the band of Steady.
 	Detected *float64 `json:"detected_ms"`
 	// Republished is when a publish first succeeded on a new stream, of a fault that broke
@@ -62,8 +62,9 @@ type Fault struct {
 	Before   *Distribution `json:"before" schema:"optional"`
 	During   *Distribution `json:"during" schema:"optional"`
 	Innocent *Distribution `json:"innocent" schema:"optional"`
-	// InnocentBefore is the latency at those clients of the messages sent until the fault,
-	// since the window of the one before; left out when there were none.
+	// InnocentBefore is the latency at those clients of the messages sent until the moment of
+	// the fault, since the window of the one before; Before is of whole seconds. Left out when
+	// there were none.
 	InnocentBefore *Distribution `json:"innocent_before,omitempty"`
 	// InnocentClients is how many such clients there were when the fault happened, wherever
 	// they began; 0 of a fault that has no single gateway as its victim. InnocentNote is why nothing is told of them all the same, in

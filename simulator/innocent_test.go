@@ -160,6 +160,40 @@ func TestInnocentByPlace(t *testing.T) {
 	}
 }
 
+// A connection that moves, or goes away, before the measured phase is told by where it is then.
+func TestInnocentByPlaceFromTheWarmup(t *testing.T) {
+	t.Parallel()
+	config := accountConfig(3) // connections 0 and 2 belong to server 0, 1 to server 1
+	config.URLs, config.Victims = []string{"a", "b"}, []int{0}
+	a := simulator.NewAccount(config)
+	send := func(phase simulator.Phase, seq uint64, to ...int) {
+		data := stamp.Append(nil, stamp.Stamp{Run: runID, Phase: uint8(phase), Sequence: seq, Intended: 1e9, Actual: 1e9}, 128)
+		for _, conn := range to {
+			a.Frame(conn, data, 2e9)
+		}
+	}
+	send(simulator.PhaseWarmup, 1, 0, 1, 2)
+	a.Lost(0, 2e9)
+	a.Lost(1, 2e9)
+	a.Back(0, 1, 2e9) // at server 1
+	send(simulator.PhaseMeasure, 2, 0, 2)
+	send(simulator.PhaseHold, 3, 0)
+	r, err := a.Report([]simulator.TopicSent{
+		{Phase: simulator.PhaseWarmup, First: 1, Count: 1}, {Phase: simulator.PhaseMeasure, First: 2, Count: 1}, {Phase: simulator.PhaseHold, First: 3, Count: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int64{1}; !slices.Equal(r.Innocents, want) {
+		t.Errorf("%v connections are innocent, want %v: that which came back at another server", r.Innocents, want)
+	}
+	for phase, want := range map[simulator.Phase]int64{simulator.PhaseMeasure: 1, simulator.PhaseHold: 1} {
+		if p := phaseOf(r, phase); p.Innocent.Count() != want || p.LostInnocent != 0 {
+			t.Errorf("phase %d: the innocent have %d and lost %d, want %d and 0", phase, p.Innocent.Count(), p.LostInnocent, want)
+		}
+	}
+}
+
 // A phase of a fault is told by kind and fault, and those of the first are the constants.
 func TestPhasesOfFaults(t *testing.T) {
 	t.Parallel()

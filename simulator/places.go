@@ -42,23 +42,36 @@ func (p *places) moved(conn, fault, server int) {
 
 // lost notes that a connection has ended: it was where it was of the fault that is under way, and of the next it is
 // nowhere until it comes back.
-func (a *account) lost(conn int) { a.places.moved(conn, a.fault()+1, nowhere) }
+func (a *account) lost(conn int) {
+	from := a.fault() + 1
+	if a.calm() {
+		from = 0
+	}
+	a.places.moved(conn, from, nowhere)
+}
 
 // back notes that a connection has come back to a server. A fault that has happened already found it nowhere, or where
-// it had been.
+// it had been. So does one that has not, when messages of the time before it have come: what this connection received of
+// them is in the account of its place.
 func (a *account) back(conn, server int) {
-	newest := Phase(max(a.begun, 1) - 1)
+	newest := a.newestPhase()
 	from := newest.Fault()
-	if newest.Kind() != PhaseMeasure || a.places.here(conn, from) {
+	if !a.calm() && (newest.Kind() != PhaseMeasure || a.places.here(conn, from)) {
 		from++
 	}
 	a.places.moved(conn, from, server)
 }
+
+// calm says that no message of the time before the first fault has come.
+func (a *account) calm() bool { return a.newestPhase() < PhaseMeasure }
 
 // here says that a connection was somewhere when a fault happened.
 func (p *places) here(conn, fault int) bool {
 	return fault < p.faults && p.at[conn*p.faults+fault] != nowhere
 }
 
+// newestPhase is the highest of those that the shard has seen a message of.
+func (a *account) newestPhase() Phase { return Phase(max(a.begun, 1) - 1) }
+
 // fault is the newest fault that the shard has seen a message of.
-func (a *account) fault() int { return Phase(max(a.begun, 1) - 1).Fault() }
+func (a *account) fault() int { return a.newestPhase().Fault() }

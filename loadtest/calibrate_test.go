@@ -94,6 +94,34 @@ func TestHeadroom(t *testing.T) {
 	}
 }
 
+// What a run used says what its workers could have done: until one of them, or the machine, has no more time.
+func TestHeadroomOfARun(t *testing.T) {
+	t.Parallel()
+	second := time.Second
+	for _, tt := range []struct {
+		name       string
+		workers    []time.Duration
+		servers    time.Duration
+		isolated   bool
+		processors int
+		want       float64
+	}{
+		{"the machine bounds it", []time.Duration{second, second}, 6 * second, false, 2, 2.5},
+		{"a worker does", []time.Duration{5 * second, second}, 2 * second, false, 8, 2},
+		{"servers elsewhere", []time.Duration{second, second}, 15 * second, true, 1, 5},
+		{"no time is left", []time.Duration{10 * second}, 10 * second, false, 2, 1},
+		{"no worker used any", []time.Duration{0}, second, false, 2, 1},
+		{"no worker", nil, second, false, 2, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := loadtest.HeadroomOfRun(tt.workers, tt.servers, tt.isolated, 10, tt.processors); math.Abs(got-tt.want) > 1e-9 {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestShareOfTheCeilingDecides(t *testing.T) {
 	tests := []struct {
 		name, loop, note string

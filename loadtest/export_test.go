@@ -402,3 +402,18 @@ var (
 	SpareProcessors = spareProcessors
 	SetProcessors   = setProcessors
 )
+
+// HeadroomOfRun is by how much more the workers of a run of so many seconds could have done, which used so
+// much, beside servers that used so much and a coordinator that used none.
+func HeadroomOfRun(workers []time.Duration, servers time.Duration, isolated bool, seconds float64, processors int) float64 {
+	from, to := edge{cpu: map[int]time.Duration{}}, edge{cpu: map[int]time.Duration{}}
+	procs := []*child{{role: "gateway", pid: -1}, {role: "manager", pid: -2}}
+	from.cpu[-1], to.cpu[-1] = time.Second, time.Second+servers
+	from.cpu[-2] = time.Second // it has died
+	for i, used := range workers {
+		procs = append(procs, &child{role: "worker", pid: -10 - i})
+		to.cpu[-10-i] = used
+	}
+	d := usedBetween(from, to, procs, isolated)
+	return headroom(demand{each: make([]time.Duration, len(d.each))}, d, seconds, processors)
+}

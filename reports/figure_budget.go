@@ -146,8 +146,13 @@ func (r *Result) generatorBlocks() []block {
 		if c.Share != nil {
 			share = fmt.Sprintf("%.1f %%", *c.Share*100)
 		}
+		shown := none
+		if c.Shown > 0 {
+			shown = commas(int64(c.Shown))
+		}
 		columns = append(columns, block{Heading: "Calibration against a server that only writes", Facts: []fact{
 			{"deliveries/s at most", commas(int64(c.DeliveriesPerSecond))},
+			{"by what this run used", shown},
 			{"of which this run used", share},
 			{"CPU per message", figure(c.CPUMicrosPerMessage) + " µs"},
 			{"own p50 at this run's rate", figureOr(c.P50) + " ms"},

@@ -288,7 +288,11 @@ type Calibration struct {
 	// closed loop.
 	P50 *float64 `json:"p50"`
 	P99 *float64 `json:"p99"`
-	// Share of the ceiling that the run used, in reads: messages that the server joined
+	// Shown is what the workers could have read in a second by what they and the servers used in the
+	// measured phase; 0 where that is not known. It is more than DeliveriesPerSecond where the
+	// server of the calibration was dearer than that of the run.
+	Shown float64 `json:"shown_per_second,omitempty"`
+	// Share of the ceiling, which is the greater of the two, that the run used, in reads: messages that the server joined
 	// are one.
 	Share *float64 `json:"share"`
 }

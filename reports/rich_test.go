@@ -345,7 +345,7 @@ func TestEachFaultHasItsFigures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"All faults", "others p99, ms", "before it, at clients of other gateways", "manager-restart of manager-0, 4.00 s into", "gateway-kill of gateway-0, 13.0 s into"} {
+	for _, want := range []string{"All faults", "others p99, ms", "up to its moment, at clients of other gateways", "manager-restart of manager-0, 4.00 s into", "gateway-kill of gateway-0, 13.0 s into"} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -20,8 +20,10 @@ import (
 
 func TestMain(m *testing.M) {
 	// After the end of its node, centrifuge sits out a second that it had begun to wait before it would leave a channel
-	// without subscribers.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/centrifugal/centrifuge/internal/dissolve.(*Dissolver).runWorker"))
+	// without subscribers, and the end of a connection that it closed first, for as long as its own patience lasts.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/centrifugal/centrifuge/internal/dissolve.(*Dissolver).runWorker"),
+		goleak.IgnoreAnyFunction("github.com/centrifugal/centrifuge.(*websocketTransport).Close"))
 }
 
 // patience bounds every wait of a test.

@@ -231,24 +231,24 @@ func (d demand) workers() (sum time.Duration) {
 }
 
 func (c *calibrating) demand() demand {
-	var d demand
-	for _, w := range c.fleet {
-		u, _ := readUsage(w.child.pid) // nothing of one that has ended, which the run finds out
-		d.each = append(d.each, u.cpu)
-	}
-	d.sharing = d.workers()
-	if len(c.nursery.loadCPUs) == 0 { // the server runs there as well
-		for _, child := range c.nursery.all() {
-			if !isServer(child.role) {
-				continue
-			}
-			if u, err := readUsage(child.pid); err == nil {
-				d.sharing += u.cpu
-			}
+	return demandOf(c.nursery, func(pid int) time.Duration {
+		u, _ := readUsage(pid) // nothing of one that has ended, which the run finds out
+		return u.cpu
+	})
+}
+
+// demandOf is what workers, and those that share their processors, have used by an account of
+// processes. Servers that have processors of their own do not share them.
+func demandOf(n *nursery, used func(pid int) time.Duration) demand {
+	d := demand{sharing: used(os.Getpid())}
+	for _, p := range n.all() {
+		switch {
+		case p.role == "worker":
+			d.each = append(d.each, used(p.pid))
+			d.sharing += d.each[len(d.each)-1]
+		case isServer(p.role) && len(n.loadCPUs) == 0:
+			d.sharing += used(p.pid)
 		}
-	}
-	if u, err := readUsage(os.Getpid()); err == nil {
-		d.sharing += u.cpu
 	}
 	return d
 }
@@ -339,23 +339,11 @@ func (r *run) headroom() float64 {
 	if r.o.part != nil { // another run uses the processors too
 		return 1
 	}
-	d := usedBetween(r.edgeFrom, r.edgeTo, r.nursery.all(), len(r.nursery.loadCPUs) > 0)
+	d := usedBetween(r.edgeFrom, r.edgeTo, r.nursery)
 	return headroom(demand{each: make([]time.Duration, len(d.each))}, d, float64(r.edgeTo.at-r.edgeFrom.at)/1e9, r.nursery.loadProcessors())
 }
 
-// usedBetween is what workers, and those that share their processors, used between two edges.
-// Servers that have processors of their own do not.
-func usedBetween(from, to edge, procs []*child, isolated bool) demand {
-	used := func(pid int) time.Duration { return max(to.cpu[pid]-from.cpu[pid], 0) } // 0 of one that has died
-	d := demand{sharing: used(os.Getpid())}
-	for _, p := range procs {
-		switch {
-		case p.role == "worker":
-			d.each = append(d.each, used(p.pid))
-			d.sharing += used(p.pid)
-		case isServer(p.role) && !isolated:
-			d.sharing += used(p.pid)
-		}
-	}
-	return d
+// usedBetween is the demand between two edges.
+func usedBetween(from, to edge, n *nursery) demand {
+	return demandOf(n, func(pid int) time.Duration { return max(to.cpu[pid]-from.cpu[pid], 0) }) // 0 of one that has died
 }

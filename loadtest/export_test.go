@@ -414,6 +414,10 @@ func HeadroomOfRun(workers []time.Duration, servers time.Duration, isolated bool
 		procs = append(procs, &child{role: "worker", pid: -10 - i})
 		to.cpu[-10-i] = used
 	}
-	d := usedBetween(from, to, procs, isolated)
+	n := &nursery{children: procs}
+	if isolated {
+		n.loadCPUs = []int{0}
+	}
+	d := usedBetween(from, to, n)
 	return headroom(demand{each: make([]time.Duration, len(d.each))}, d, seconds, processors)
 }

@@ -160,6 +160,7 @@ func (l *lane) lend(other *lane, list *subscriberList) {
 func (l *lane) writeLent(pushes []*push, size int) {
 	lent := l.lent
 	l.writer.now = l.writer.clock.now()
+	l.writer.streak = 0 // the caller yields between messages, where it does not wait
 	l.writer.deliver(pushes, l.lists)
 	l.central.release(len(pushes)*len(lent), size*len(lent))
 	clear(l.lists)
@@ -178,13 +179,18 @@ func (l *lane) next(batch []item) []item {
 	if len(batch) > 0 { // it holds the lane since it took these
 		l.held = false
 	}
+	waited := false
 	for l.held || l.head == len(l.items) {
 		if l.closed && !l.held {
 			return batch[:0]
 		}
 		l.filled.Wait()
+		waited = true
 	}
 	l.held = true
+	if waited {
+		l.writer.streak = 0
+	}
 	n := min(len(l.items)-l.head, l.take)
 	batch = append(batch[:0], l.items[l.head:l.head+n]...)
 	clear(l.items[l.head : l.head+n])
@@ -367,8 +373,9 @@ func (w *batchWriter) join(t *topic, pushes []*push, v variant) (batch, []*push)
 	return b, pushes[n:]
 }
 
-// yieldEvery is after how many raw writes the consumer lets the scheduler look
-// at others: about a quarter of a millisecond's worth.
+// yieldEvery is after how many raw writes without a wait the consumer lets the scheduler look
+// at others: about a quarter of a millisecond's worth. It wakes another thread for that, which is
+// for nothing after a wait: others could run then.
 const yieldEvery = 64
 
 func (w *batchWriter) write(b batch, towers []*FireTower) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -227,17 +228,36 @@ func (e *RefusedError) Error() string {
 // which are many and join.
 const inlineBehind = 4 << 10
 
+// yieldMessages is after how many messages in a row, between which it never waited for one,
+// the link's reader lets the scheduler look at others.
+const yieldMessages = 8
+
 // readLoop passes on what the manager sends. A link that is silent for two
-// of the manager's heartbeats is dead, whatever TCP says.
+// of the manager's heartbeats, and the quarter of one that passes between two settings of
+// the deadline, is dead, whatever TCP says.
 func (l *link) readLoop(ctx context.Context, conn net.Conn, r *protocol.Reader, heartbeat time.Duration) error {
 	g := l.gateway
+	var deadline time.Time
+	raw, _ := conn.(*rawio.Conn) // without, nothing tells whether a read waited: none did
+	row, waits := 0, uint64(0)
 	for {
-		if err := conn.SetReadDeadline(time.Now().Add(2 * heartbeat)); err != nil {
-			return err
+		if soonest := time.Now().Add(2 * heartbeat); deadline.Before(soonest) {
+			deadline = soonest.Add(heartbeat / 4)
+			if err := conn.SetReadDeadline(deadline); err != nil {
+				return err
+			}
 		}
 		p, err := r.Next()
 		if err != nil {
 			return fmt.Errorf("read from manager: %w", err)
+		}
+		row++
+		if raw != nil && raw.Waits() != waits {
+			row, waits = 0, raw.Waits()
+		}
+		if row == yieldMessages {
+			row = 0
+			runtime.Gosched()
 		}
 		switch p.Type {
 		case protocol.PublishKey:

@@ -12,7 +12,8 @@ import (
 // the runtime's poller.
 type Conn struct {
 	*net.TCPConn
-	raw syscall.RawConn
+	raw   syscall.RawConn
+	waits uint64 // by the one who reads
 }
 
 // Wrap returns a connection with direct calls, or conn itself where there are none for it.
@@ -36,8 +37,11 @@ func (c *Conn) Read(b []byte) (int, error) {
 	var n int
 	var errno syscall.Errno
 	err := c.raw.Read(func(fd uintptr) bool {
-		n, errno = Recv(int(fd), b)
-		return errno != syscall.EAGAIN
+		if n, errno = Recv(int(fd), b); errno == syscall.EAGAIN {
+			c.waits++
+			return false
+		}
+		return true
 	})
 	switch {
 	case err != nil:
@@ -49,6 +53,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// Waits is how often a Read found nothing and gave way to other goroutines. Only who reads may ask.
+func (c *Conn) Waits() uint64 { return c.waits }
 
 // Write implements net.Conn.
 func (c *Conn) Write(b []byte) (int, error) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -112,5 +113,31 @@ func TestPeerGone(t *testing.T) {
 	}
 	if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		t.Error(err)
+	}
+}
+
+// A read that finds nothing counts as a wait.
+func TestWaits(t *testing.T) {
+	a, _ := pipe(t)
+	c, ok := a.(*rawio.Conn)
+	if !ok {
+		t.Skip("no direct calls here")
+	}
+	if n := c.Waits(); n != 0 {
+		t.Fatalf("%d waits before anything was read", n)
+	}
+	for want := range uint64(3) {
+		if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("read of nothing = %v", err)
+		}
+		if n := c.Waits(); n > want+1 {
+			t.Fatalf("%d waits after %d reads", n, want+1)
+		}
+	}
+	if c.Waits() == 0 {
+		t.Error("no read waited")
 	}
 }

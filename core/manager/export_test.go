@@ -6,6 +6,8 @@ import (
 	"net"
 	"slices"
 
+	"google.golang.org/grpc/encoding"
+
 	"firetower/core/protocol"
 	"firetower/core/topicpb"
 )
@@ -301,3 +303,9 @@ func (b Bucket) Subscribers(topic string) int64 { return b.b.registry.number(top
 
 // Evictions is how many links were ended for a reason.
 func (b Bucket) Evictions(reason EvictReason) uint64 { return b.b.counter.evictions[reason].Load() }
+
+// NewPublishCodec is newPublishCodec.
+func NewPublishCodec() encoding.CodecV2 { return newPublishCodec() }
+
+// ReadPublishRequest is readPublishRequest.
+func ReadPublishRequest(b []byte, in *topicpb.PublishRequest) bool { return readPublishRequest(b, in) }

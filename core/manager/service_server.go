@@ -54,6 +54,7 @@ type rpcServer struct {
 func (s *topicService) server() *rpcServer {
 	rpc := &rpcServer{health: health.NewServer()}
 	rpc.Server = grpc.NewServer(
+		grpc.ForceServerCodecV2(newPublishCodec()),
 		grpc.MaxRecvMsgSize(s.opt.MaxPacketBytes+grpcOverhead),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.StaticStreamWindowSize(streamWindow),

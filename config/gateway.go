@@ -298,7 +298,7 @@ func gatewayKeys(c *Gateway) []*key {
 		},
 		{
 			path: "link.heartbeat", kind: KindDuration, def: "5s", to: &c.Link.Heartbeat, lo: 10 * ms, hi: hr,
-			doc: "How often a heartbeat goes to the manager. A link that is silent for two intervals is dialled anew.",
+			doc: "How often at least a heartbeat goes to the manager (its own interval counts where that is shorter). A link on which nothing comes for two of the manager's intervals, and a quarter of one more, is dialled anew.",
 		},
 		{
 			path: "link.token", kind: KindSecret, def: "", to: &c.Link.Token, check: checkSecret, shared: true,

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // maxDrawn is how many points of a series are drawn: more than a chart has pixels are
@@ -18,6 +19,12 @@ const (
 	phaseRecover = "recover"
 )
 
+// kind is a phase's name without the fault that it belongs to, which a mark tells.
+func (p Phase) kind() string {
+	kind, _, _ := strings.Cut(p.Name, " ")
+	return kind
+}
+
 // timeChart is a chart over the seconds of the run in which messages flowed.
 func (r *Result) timeChart(label string) chart {
 	c := chart{label: label, cursor: "time"}
@@ -28,10 +35,11 @@ func (r *Result) timeChart(label string) chart {
 		if i%2 == 0 {
 			class = "even"
 		}
-		if slices.Contains([]string{phaseMeasure, phaseHold, phaseRecover}, p.Name) {
-			class = p.Name
+		name := p.kind()
+		if slices.Contains([]string{phaseMeasure, phaseHold, phaseRecover}, name) {
+			class = name
 		}
-		c.bands = append(c.bands, band{from: from, to: to, name: p.Name, class: class})
+		c.bands = append(c.bands, band{from: from, to: to, name: name, class: class})
 		if p.Ledger != nil {
 			lo, hi = math.Min(lo, from), math.Max(hi, to)
 		}
@@ -62,6 +70,9 @@ func (r *Result) markFaults(c *chart) {
 			c.marks = append(c.marks, mark{x: at + *f.Recovered/1000, name: "recovered"})
 		}
 	}
+	if slices.ContainsFunc(r.Phases, func(p Phase) bool { return p.kind() == phaseHold || p.kind() == phaseRecover }) {
+		return // their bands are there
+	}
 	held := r.spans(phaseHold, phaseRecover)
 	for _, f := range r.Faults {
 		if len(held) == 0 && f.Window > 0 {
@@ -71,13 +82,9 @@ func (r *Result) markFaults(c *chart) {
 	c.bands = append(c.bands, held...)
 }
 
-// spans are the bands of seconds that belong to the named phases, unless the phases
-// stand in the document by themselves.
+// spans are the bands of seconds that belong to the named phases.
 func (r *Result) spans(names ...string) []band {
 	var out []band
-	if slices.ContainsFunc(r.Phases, func(p Phase) bool { return slices.Contains(names, p.Name) }) {
-		return nil
-	}
 	for i, t := range r.Seconds.T {
 		name := r.Seconds.Phase[i]
 		if !slices.Contains(names, name) {

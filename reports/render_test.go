@@ -268,3 +268,33 @@ func opensInABrowser(t *testing.T, page []byte, want string) {
 		t.Error("the page made a request")
 	}
 }
+
+// The hold and the recovery of a fault, which are phases, are one band each.
+func TestFaultBandsAreDrawnOnce(t *testing.T) {
+	t.Parallel()
+	r := rich(t, 60)
+	at := r.Phases[3].Start
+	r.Phases = append(r.Phases,
+		reports.Phase{Name: "hold gateway-kill", Start: at + 20_000, End: at + 30_000, Ledger: &reports.Ledger{}},
+		reports.Phase{Name: "recover gateway-kill", Start: at + 30_000, End: at + 45_000, Ledger: &reports.Ledger{}})
+	for i := range r.Faults {
+		r.Faults[i].At, r.Faults[i].Window = 20_000, 25_000
+	}
+	html, err := r.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(html)
+	charts := strings.Count(page, `"band measure"`)
+	if charts == 0 {
+		t.Fatal("no chart has a band of the measured phase")
+	}
+	for _, kind := range []string{"hold", "recover"} {
+		if n := strings.Count(page, `"band `+kind+`"`); n != charts {
+			t.Errorf("%d bands %s in %d charts", n, kind, charts)
+		}
+		if !strings.Contains(page, ">"+kind+"<") {
+			t.Errorf("no band is named %s", kind)
+		}
+	}
+}

@@ -54,7 +54,7 @@ func (h *Handover) Close() {
 // Hand dispatches one message to each topic.
 func (h *Handover) Hand() {
 	for _, p := range h.pushes {
-		h.g.towers.dispatch(p, false)
+		h.g.towers.dispatch(p, writing{})
 	}
 }
 
@@ -121,7 +121,7 @@ func NewDelivery(g *Gateway, topics []string, data []byte, messages int) *Delive
 // Deliver sends the messages and waits until the consumers have written them.
 func (d *Delivery) Deliver() {
 	for _, p := range d.pushes {
-		d.g.towers.dispatch(p, false)
+		d.g.towers.dispatch(p, writing{})
 	}
 	for d.g.towers.central.waiting() > 0 {
 		runtime.Gosched()

@@ -156,12 +156,18 @@ func (l *lane) lend(other *lane, list *subscriberList) {
 
 // writeLent writes messages of a topic, of so many bytes in all, to the subscribers of all
 // lanes that were lent to l, of which l is the first, and gives the lanes back. The
-// dispatcher has counted the messages against CentralChanCount, once for each lane.
-func (l *lane) writeLent(pushes []*push, size int) {
+// dispatcher has counted the messages against CentralChanCount, once for each lane. streak is
+// that of the dispatcher, where it knows one (see writing).
+func (l *lane) writeLent(pushes []*push, size int, streak *int) {
 	lent := l.lent
 	l.writer.now = l.writer.clock.now()
-	l.writer.streak = 0 // the caller yields between messages, where it does not wait
+	if streak != nil {
+		l.writer.streak = *streak
+	}
 	l.writer.deliver(pushes, l.lists)
+	if streak != nil {
+		*streak = l.writer.streak
+	}
 	l.central.release(len(pushes)*len(lent), size*len(lent))
 	clear(l.lists)
 	l.lent, l.lists = lent[:0], l.lists[:0]

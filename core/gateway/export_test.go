@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -402,3 +403,13 @@ func Inflate(deflated []byte, limit int) ([]byte, error) {
 
 // ErrDeflate is what Inflate fails with.
 var ErrDeflate = errDeflate
+
+// NewLinkReader is a linkReader of a link that stands.
+func NewLinkReader(conn net.Conn, patience time.Duration) io.Reader {
+	return &linkReader{conn: conn, patience: patience}
+}
+
+// WritePatiently is writePatiently.
+func WritePatiently(conn net.Conn, packets *net.Buffers, patience time.Duration) error {
+	return writePatiently(conn, packets, patience)
+}

@@ -313,7 +313,7 @@ func (g *Gateway) publishChecked(topic string, data []byte, source protocol.Sour
 func (g *Gateway) publish(topic string, data []byte, source protocol.Source) error {
 	g.metrics.published.Add(1)
 	if g.link == nil {
-		if !g.towers.dispatch(&push{topic: topic, data: data, arrived: g.clock.now()}, true) {
+		if !g.towers.dispatch(&push{topic: topic, data: data, arrived: g.clock.now()}, writing{inline: true}) {
 			return ErrStopped
 		}
 		return nil

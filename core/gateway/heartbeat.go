@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"firetower/core/protocol"
@@ -38,7 +39,10 @@ func (g *Gateway) heartbeatLoop(ctx context.Context) {
 		last = now
 		for _, b := range g.towers.buckets {
 			towers = b.appendSlot(towers[:0], slot)
-			for _, t := range towers {
+			for i, t := range towers {
+				if i%yieldEvery == yieldEvery-1 {
+					runtime.Gosched()
+				}
 				t.beat(ping, text, lenient > 0)
 			}
 			clear(towers)

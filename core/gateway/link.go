@@ -1,11 +1,12 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +42,7 @@ type link struct {
 
 	mu    sync.Mutex // guards the following
 	queue [][]byte   // packets for the manager
-	bytes int
+	bytes int        // of the queue and of what is being written
 	// writing is how many packets were taken from the queue and are being written.
 	writing int
 	wakeup  chan struct{}
@@ -101,7 +102,8 @@ func (l *link) session(ctx context.Context) (stood time.Duration, err error) {
 		g.registrar.begin(0)
 		return 0, err
 	}
-	r := protocol.NewReader(conn, g.opts.MaxPacketBytes)
+	in := &linkReader{conn: conn}
+	r := protocol.NewReader(in, g.opts.MaxPacketBytes)
 	theirs, err := l.awaitWelcome(r)
 	if err != nil {
 		g.registrar.begin(0)
@@ -121,7 +123,8 @@ func (l *link) session(ctx context.Context) (stood time.Duration, err error) {
 		writeErr <- l.writeLoop(conn, min(g.opts.LinkHeartbeat, theirs), ended)
 		_ = conn.Close()
 	})
-	err = l.readLoop(ctx, conn, r, theirs)
+	in.patience = 2 * theirs
+	err = l.readLoop(ctx, in, r)
 	l.up.Store(false)
 	g.registrar.begin(0)
 	close(ended)
@@ -228,44 +231,56 @@ func (e *RefusedError) Error() string {
 // which are many and join.
 const inlineBehind = 4 << 10
 
-// yieldMessages is after how many messages in a row, between which it never waited for one,
-// the link's reader lets the scheduler look at others.
-const yieldMessages = 8
+// linkReader reads a link. A manager of which nothing comes, not a byte, for patience (two of
+// its heartbeats), and at most an eighth of that more, is dead, whatever TCP says: to set a deadline costs as much
+// as half a read, so it is set that seldom.
+type linkReader struct {
+	conn     net.Conn
+	patience time.Duration // 0 while the link is made, which has a deadline as a whole
+	deadline time.Time
+}
 
-// readLoop passes on what the manager sends. A link that is silent for two
-// of the manager's heartbeats, and the quarter of one that passes between two settings of
-// the deadline, is dead, whatever TCP says.
-func (l *link) readLoop(ctx context.Context, conn net.Conn, r *protocol.Reader, heartbeat time.Duration) error {
-	g := l.gateway
-	var deadline time.Time
-	raw, _ := conn.(*rawio.Conn) // without, nothing tells whether a read waited: none did
-	row, waits := 0, uint64(0)
-	for {
-		if soonest := time.Now().Add(2 * heartbeat); deadline.Before(soonest) {
-			deadline = soonest.Add(heartbeat / 4)
-			if err := conn.SetReadDeadline(deadline); err != nil {
-				return err
+// Read implements io.Reader.
+func (r *linkReader) Read(b []byte) (int, error) {
+	if r.patience > 0 {
+		if soonest := time.Now().Add(r.patience); r.deadline.Before(soonest) {
+			r.deadline = soonest.Add(r.patience / 8)
+			if err := r.conn.SetReadDeadline(r.deadline); err != nil {
+				return 0, err
 			}
 		}
+	}
+	return r.conn.Read(b)
+}
+
+// waits is how often a read had to wait, as far as the connection tells.
+func (r *linkReader) waits() uint64 {
+	if c, ok := r.conn.(*rawio.Conn); ok {
+		return c.Waits()
+	}
+	return 0
+}
+
+// readLoop passes on what the manager sends.
+func (l *link) readLoop(ctx context.Context, in *linkReader, r *protocol.Reader) error {
+	g := l.gateway
+	streak, waits := 0, in.waits()
+	for {
 		p, err := r.Next()
 		if err != nil {
 			return fmt.Errorf("read from manager: %w", err)
 		}
-		row++
-		if raw != nil && raw.Waits() != waits {
-			row, waits = 0, raw.Waits()
-		}
-		if row == yieldMessages {
-			row = 0
-			runtime.Gosched()
+		if n := in.waits(); n != waits {
+			streak, waits = 0, n
 		}
 		switch p.Type {
 		case protocol.PublishKey:
 			l.received++
 			g.metrics.received.Add(1)
-			if !g.towers.dispatch(&push{topic: p.Topic, data: p.Body, arrived: g.clock.now()}, r.Buffered() < inlineBehind) {
+			how := writing{inline: r.Buffered() < inlineBehind, streak: &streak}
+			if !g.towers.dispatch(&push{topic: p.Topic, data: p.Body, arrived: g.clock.now()}, how) {
 				g.metrics.drop(DropShutdown, 1)
-				return context.Cause(ctx)
+				return cmp.Or(context.Cause(ctx), ErrStopped)
 			}
 		case protocol.HeartbeatKey:
 		case protocol.OfflineTopicKey, protocol.OfflineTopicByUserIDKey, protocol.OfflineUserKey:
@@ -315,7 +330,7 @@ func (l *link) writeLoop(conn net.Conn, heartbeat time.Duration, ended <-chan st
 	wake(l.wakeup) // for what an earlier link left
 	for {
 		var packets net.Buffers
-		publishes := 0
+		publishes, size := 0, 0
 		select {
 		case <-ended:
 			return nil
@@ -323,26 +338,38 @@ func (l *link) writeLoop(conn net.Conn, heartbeat time.Duration, ended <-chan st
 			packets = net.Buffers{beat}
 		case <-l.wakeup:
 			l.mu.Lock()
-			packets, l.queue, l.bytes = l.queue, nil, 0
-			publishes = len(packets)
+			packets, l.queue = l.queue, nil
+			publishes, size = len(packets), l.bytes
 			l.writing = publishes
 			l.mu.Unlock()
 		}
 		if len(packets) == 0 {
 			continue
 		}
-		if err := conn.SetWriteDeadline(time.Now().Add(2 * heartbeat)); err != nil {
-			return err
-		}
-		_, err := rawio.WriteBuffers(conn, &packets)
+		err := writePatiently(conn, &packets, 2*heartbeat)
 		l.mu.Lock()
 		l.writing = 0
+		l.bytes -= size
 		l.mu.Unlock()
 		if err != nil {
 			if publishes > 0 { // WriteTo has taken those that it wrote out of packets
 				l.gateway.metrics.drop(DropLinkLost, len(packets))
 			}
 			return fmt.Errorf("write to manager: %w", err)
+		}
+	}
+}
+
+// writePatiently writes all of packets to a peer that takes a byte in each patience, and takes
+// what it has written out of them.
+func writePatiently(conn net.Conn, packets *net.Buffers, patience time.Duration) error {
+	for {
+		if err := conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
+		n, err := rawio.WriteBuffers(conn, packets)
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
 		}
 	}
 }

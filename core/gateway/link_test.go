@@ -1,10 +1,13 @@
 package gateway_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -169,6 +172,122 @@ func TestOneRefusedTopicHoldsUpNoOther(t *testing.T) {
 	c.subscribe("c")
 	if m.count("a") != 1 || m.count("b") != 1 || m.count("c") != 1 {
 		t.Errorf("the manager knows %v", m.counts)
+	}
+}
+
+// A topic that the manager refuses is found by halves among those that were told of with it.
+func TestRefusedTopicIsFoundByHalves(t *testing.T) {
+	r, err := gateway.NewRegistrar(gateway.DefaultOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.Snapshot(1)
+	r.Begin(1)
+	const topics, bad = 4000, "t-1234"
+	for i := range topics {
+		r.Join(fmt.Sprintf("t-%d", i))
+	}
+	told := make(map[string]bool)
+	calls, alone := 0, 0
+	for len(told) < topics-1 || alone == 0 {
+		if calls++; calls > 40 {
+			t.Fatalf("%d of %d topics told in %d calls, the bad one refused by itself %d times", len(told), topics, calls, alone)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- r.Sync(t.Context()) }()
+		call := <-r.Calls
+		if slices.ContainsFunc(call.Topics, func(tc *topicpb.TopicCount) bool { return tc.Topic == bad }) {
+			if len(call.Topics) == 1 {
+				alone++
+			}
+			r.Answers <- status.Error(codes.InvalidArgument, "not this one")
+		} else {
+			for _, tc := range call.Topics {
+				told[tc.Topic] = true
+			}
+			r.Answers <- nil
+		}
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if alone != 1 {
+		t.Errorf("the bad topic was refused by itself %d times, want once", alone)
+	}
+}
+
+// deadlines is a connection that counts how often a deadline is set, and reads nothing.
+type deadlines struct {
+	net.Conn
+
+	reads  int
+	latest time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.reads++
+	d.latest = t
+	return nil
+}
+
+func (d *deadlines) Read([]byte) (int, error) { return 1, nil }
+
+// A link's deadline is never sooner than its patience, and is not set for each read.
+func TestLinkReader_Deadline(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		patience time.Duration
+		least    int // deadlines set in a hundred reads
+		most     int
+	}{
+		{"while the link is made it has none of its own", 0, 0, 0},
+		{"seldom", 24 * time.Hour, 1, 1},
+		{"with time", time.Nanosecond, 2, 100},
+	} {
+		conn := &deadlines{}
+		r := gateway.NewLinkReader(conn, tc.patience)
+		for range 100 {
+			before := time.Now()
+			if n, err := r.Read(make([]byte, 8)); n != 1 || err != nil {
+				t.Fatalf("read = %d, %v", n, err)
+			}
+			if soonest := before.Add(tc.patience); tc.patience > 0 && conn.latest.Before(soonest) {
+				t.Fatalf("%s: a read until %v began at %v", tc.name, conn.latest, before)
+			}
+		}
+		if conn.reads < tc.least || conn.reads > tc.most {
+			t.Errorf("%s: %d deadlines set in 100 reads, want %d to %d", tc.name, conn.reads, tc.least, tc.most)
+		}
+	}
+}
+
+// A manager that takes something within each patience is waited for; one that takes nothing
+// does not hold the writer for ever.
+func TestWritePatiently(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	read := make(chan int)
+	go func() {
+		n := 0
+		for b := make([]byte, 1); n < 500; n++ {
+			if _, err := theirs.Read(b); err != nil {
+				break
+			}
+		}
+		read <- n
+	}()
+	packets := net.Buffers{make([]byte, 300), make([]byte, 300)}
+	err := gateway.WritePatiently(ours, &packets, 100*time.Millisecond)
+	if n := <-read; n != 500 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes were read before %v, want 500 and the deadline", n, err)
+	}
+	left := 0
+	for _, p := range packets {
+		left += len(p)
+	}
+	if left != 100 {
+		t.Errorf("%d bytes are left, want 100", left)
 	}
 }
 

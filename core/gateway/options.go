@@ -121,10 +121,11 @@ type Options struct {
 	// a client that sends nothing for two of them is disconnected. Default 25s.
 	Heartbeat time.Duration
 	// LinkHeartbeat is the longest interval of heartbeats to the manager, whose own
-	// is taken where it is shorter. A link that is silent for two of the manager's
-	// intervals is redialled. Default 5s.
+	// is taken where it is shorter. A link on which nothing comes for two of the
+	// manager's intervals, and at most a quarter of one more, is redialled. Default 5s.
 	LinkHeartbeat time.Duration
-	// LinkQueueBytes bounds the publishes of clients that wait for the link. Default 16 MiB.
+	// LinkQueueBytes bounds the publishes of clients that wait for the link or are being
+	// written to it. Default 16 MiB.
 	LinkQueueBytes int
 	// MaxPacketBytes bounds a packet on the link, and so a message, in bytes; it is
 	// to be the manager's. Default 8 MiB.

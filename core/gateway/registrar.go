@@ -43,9 +43,9 @@ type registrar struct {
 	// seq counts the calls, so that one which was given up and still comes late
 	// cannot undo a later one.
 	seq uint64
-	// apart is how many topics more are to be sent one by one, to find the one
-	// that the manager refuses.
-	apart int
+	// limit is for how many topics the next call is at most: half as many as the one that
+	// the manager refused, to find the topic that it is for; twice as many after a success.
+	limit int
 }
 
 // countInterval is how old a subscriber count at the manager may be, and
@@ -58,7 +58,7 @@ const (
 
 func newRegistrar(g *Gateway, x *topicIndex) *registrar {
 	return &registrar{
-		gateway: g, index: x,
+		gateway: g, index: x, limit: syncBatch,
 		urgent: make(chan struct{}, 1), lazy: make(chan struct{}, 1),
 		session: make(chan struct{}), waiting: make(map[*topic]struct{}),
 	}
@@ -266,11 +266,7 @@ func (r *registrar) sync(ctx context.Context) (more bool, err error) {
 		r.mu.Unlock()
 		return false, nil
 	}
-	n := min(len(r.marked), syncBatch)
-	if r.apart > 0 {
-		n = 1
-		r.apart--
-	}
+	n := min(len(r.marked), r.limit)
 	batch := append([]*topic(nil), r.marked[:n]...)
 	r.marked = append(r.marked[:0:0], r.marked[n:]...)
 	more = len(r.marked) > 0
@@ -305,8 +301,11 @@ func (r *registrar) sync(ctx context.Context) (more bool, err error) {
 	r.gateway.metrics.syncCalls.Add(1)
 	code := status.Code(err)
 	refused := code == codes.InvalidArgument || code == codes.ResourceExhausted
-	if refused && len(req.Topics) > 1 {
-		r.apart = len(req.Topics)
+	switch {
+	case refused && len(req.Topics) > 1:
+		r.limit = len(req.Topics) / 2
+	case err == nil:
+		r.limit = min(2*r.limit, syncBatch)
 	}
 	for i, t := range sent {
 		t.shard.mu.Lock()

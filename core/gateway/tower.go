@@ -256,13 +256,18 @@ func (t *FireTower) start() bool {
 	if h := t.on().connect; h != nil && !h() {
 		t.shut(protocol.CloseForbidden, "refused", DisconnectHandler)
 	}
+	t.watch()
+	return true
+}
+
+// watch has what comes from the client read until the connection's end, which it finishes.
+func (t *FireTower) watch() {
 	if t.stream != nil {
 		go func() { t.finish(t.readLoop()) }()
 	} else if err := t.gateway.poller.add(t); err != nil {
 		t.fail(err) // closes, which wakes the reader to its end
 		t.wake()
 	}
-	return true
 }
 
 // Close disconnects the client with a WebSocket close code (RFC 6455 section 7.4) and a
@@ -271,7 +276,7 @@ func (t *FireTower) start() bool {
 func (t *FireTower) Close(code int, reason string) {
 	t.shut(code, reason, DisconnectKicked)
 	if t.running.CompareAndSwap(false, true) {
-		t.finish(nil) // it never ran: there is no reader to see the end
+		t.watch() // it never ran: there was nobody to see the end, which may wait for a flusher
 	}
 }
 
@@ -382,7 +387,7 @@ func (t *FireTower) closeConn() {
 // finish is the end of the connection, run by its reader.
 func (t *FireTower) finish(err error) {
 	t.mu.Lock()
-	if t.finishing { // one that never ran is finished by who closes it, and then by nobody else
+	if t.finishing {
 		t.mu.Unlock()
 		return
 	}

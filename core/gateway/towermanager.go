@@ -160,10 +160,19 @@ func (m *TowerManager) forget(t *FireTower) {
 	m.release(t.countedAddr())
 }
 
+// writing is what a goroutine that takes messages in may write by itself.
+type writing struct {
+	// inline: it has nothing else to do, and writes what few subscribers want.
+	inline bool
+	// streak is how many writes it has done since it last waited or yielded; nil where it
+	// does not know, and the Bucket's lane counts.
+	streak *int
+}
+
 // dispatch hands a push to the Buckets that hold its topic, or, where they are few and idle
-// and the caller has nothing else to do (inline), writes it. It blocks while
-// CentralChanCount items wait, and reports false once the gateway stops.
-func (m *TowerManager) dispatch(p *push, inline bool) bool {
+// and the caller may, writes it. It blocks while CentralChanCount items wait, and reports
+// false once the gateway stops.
+func (m *TowerManager) dispatch(p *push, how writing) bool {
 	t := m.index.find(p.topic)
 	if t == nil {
 		m.metrics.unmatched.Add(1)
@@ -172,13 +181,13 @@ func (m *TowerManager) dispatch(p *push, inline bool) bool {
 	t.order.Lock()
 	defer t.order.Unlock()
 	if t.windowed {
-		return m.collect(t, p, inline)
+		return m.collect(t, p, how)
 	}
-	return m.dispatchOrdered(t, []*push{p}, inline)
+	return m.dispatchOrdered(t, []*push{p}, how)
 }
 
 // dispatchOrdered is dispatch for consecutive pushes of a topic whose order is held.
-func (m *TowerManager) dispatchOrdered(t *topic, pushes []*push, inline bool) bool {
+func (m *TowerManager) dispatchOrdered(t *topic, pushes []*push, how writing) bool {
 	t.targets = t.targets[:0]
 	subscribers := 0
 	for i := range t.lists {
@@ -205,10 +214,9 @@ func (m *TowerManager) dispatchOrdered(t *topic, pushes []*push, inline bool) bo
 		p.queued = now
 	}
 	// What is large may want compressing, which is for the consumers.
-	inline = inline && subscribers <= m.gateway.opts.Bucket.InlineSubscribers && size <= inlineBytes
 	targets := t.targets
-	if inline {
-		targets = m.writeInline(t, pushes, size)
+	if how.inline && subscribers <= m.gateway.opts.Bucket.InlineSubscribers && size <= inlineBytes {
+		targets = m.writeInline(t, pushes, size, how.streak)
 	}
 	for _, i := range targets {
 		if !m.buckets[i].lanes[t.lane].push(t.lists[i].Load(), pushes) {
@@ -221,7 +229,7 @@ func (m *TowerManager) dispatchOrdered(t *topic, pushes []*push, inline bool) bo
 
 // writeInline writes pushes, of so many bytes in all, to the subscribers in those of the
 // topic's Buckets that are idle, all of them together, and returns the other Buckets.
-func (m *TowerManager) writeInline(t *topic, pushes []*push, size int) []int32 {
+func (m *TowerManager) writeInline(t *topic, pushes []*push, size int, streak *int) []int32 {
 	var first *lane
 	busy := t.targets[:0]
 	for _, i := range t.targets {
@@ -236,7 +244,7 @@ func (m *TowerManager) writeInline(t *topic, pushes []*push, size int) []int32 {
 		first.lend(l, t.lists[i].Load())
 	}
 	if first != nil {
-		first.writeLent(pushes, size)
+		first.writeLent(pushes, size, streak)
 	}
 	return busy
 }

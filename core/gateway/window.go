@@ -13,18 +13,18 @@ type window struct {
 
 // collect puts a message into its topic's window, whose order is held. A window that is
 // as large as one write may be is not waited for. It reports false once the gateway stops.
-func (m *TowerManager) collect(t *topic, p *push, inline bool) bool {
+func (m *TowerManager) collect(t *topic, p *push, how writing) bool {
 	// What takes the room may be this very window, which cannot end before this call does: it
 	// does not wait here, and neither does the message. A gateway that drains opens none.
 	if m.gateway.draining.Load() || !m.central.tryAdmit(1, len(p.data)) {
-		return m.flushWindow(t, false) && m.dispatchOrdered(t, []*push{p}, false)
+		return m.flushWindow(t, writing{}) && m.dispatchOrdered(t, []*push{p}, writing{})
 	}
 	w := &t.window
 	w.pushes = append(w.pushes, p)
 	w.bytes += len(p.data)
 	o := &m.gateway.opts
 	if w.bytes >= o.JoinBytes || len(w.pushes) >= o.JoinMessages {
-		return m.flushWindow(t, inline)
+		return m.flushWindow(t, how)
 	}
 	if len(w.pushes) == 1 {
 		m.gateway.flushers.Add(1)
@@ -42,7 +42,7 @@ func (m *TowerManager) windowEnds(t *topic) {
 	defer m.gateway.flushers.Done()
 	t.order.Lock()
 	defer t.order.Unlock()
-	m.flushWindow(t, true)
+	m.flushWindow(t, writing{inline: true})
 }
 
 // flushWindows hands on what all windows hold, before clients are told to go.
@@ -56,16 +56,17 @@ func (m *TowerManager) flushWindows() {
 			windowed = append(windowed, t)
 		}
 	})
+	streak := 0
 	for _, t := range windowed {
 		t.order.Lock()
-		m.flushWindow(t, true)
+		m.flushWindow(t, writing{inline: true, streak: &streak})
 		t.order.Unlock()
 	}
 }
 
 // flushWindow hands on what a window holds; the topic's order is held. It reports false
 // once the gateway stops, and then counts what is lost.
-func (m *TowerManager) flushWindow(t *topic, inline bool) bool {
+func (m *TowerManager) flushWindow(t *topic, how writing) bool {
 	w := &t.window
 	if len(w.pushes) == 0 { // it was full before its time was over
 		return true
@@ -78,7 +79,7 @@ func (m *TowerManager) flushWindow(t *topic, inline bool) bool {
 	// room while it held some could wait for itself.
 	m.central.release(len(pushes), w.bytes)
 	w.pushes, w.bytes = nil, 0
-	ok := m.dispatchOrdered(t, pushes, inline)
+	ok := m.dispatchOrdered(t, pushes, how)
 	if !ok {
 		m.metrics.drop(DropShutdown, len(pushes))
 	}

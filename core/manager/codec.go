@@ -11,9 +11,10 @@ import (
 	"firetower/core/topicpb"
 )
 
-// publishCodec is gRPC's codec of protocol buffers, but for the two messages of a publish, which it reads and
-// writes without reflection: that is a twentieth of what a message costs the manager. What it does not expect (an
-// unknown field, a wrong wire type, bytes that are not UTF-8) it leaves to the codec within, whose answer counts.
+// publishCodec is gRPC's codec of protocol buffers, but for the request of Publish and PublishStream and their answer,
+// which it reads and writes without reflection: that is a twentieth of what a message costs the manager. What it does not
+// expect (an unknown field, a wrong wire type, text that is not UTF-8) it leaves to the codec within, whose answer counts.
+// An answer is made here and has no unknown fields.
 type publishCodec struct{ encoding.CodecV2 }
 
 func newPublishCodec() publishCodec { return publishCodec{encoding.GetCodecV2(proto.Name)} }

@@ -2,13 +2,21 @@ package manager_test
 
 import (
 	"bytes"
-	"reflect"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/leanovate/gopter"
 	"github.com/leanovate/gopter/gen"
 	"github.com/leanovate/gopter/prop"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"firetower/core/manager"
@@ -123,10 +131,73 @@ func TestPublishCodec_KnowsEveryField(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		message proto.Message
-		fields  int
-	}{{&topicpb.PublishRequest{}, 6}, {&topicpb.PublishResponse{}, 5}} {
-		if n := tc.message.ProtoReflect().Descriptor().Fields().Len(); n != tc.fields {
-			t.Errorf("%v has %d fields, the codec knows %d", reflect.TypeOf(tc.message), n, tc.fields)
+		fields  []string
+	}{
+		{&topicpb.PublishRequest{}, []string{"1 string", "2 bytes", "3 string", "4 string", "5 uint32", "6 uint32"}},
+		{&topicpb.PublishResponse{}, []string{"1 bool", "2 uint32", "3 uint32", "4 string", "5 uint32"}},
+	} {
+		var got []string
+		fields := tc.message.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			f := fields.Get(i)
+			got = append(got, fmt.Sprint(f.Number(), " ", f.Kind()))
+			if f.HasPresence() || f.IsList() || f.IsMap() {
+				t.Errorf("%s is not a plain field", f.FullName())
+			}
 		}
+		if !slices.Equal(got, tc.fields) {
+			t.Errorf("%s has the fields %q, the codec knows %q", fields.Get(0).Parent().FullName(), got, tc.fields)
+		}
+	}
+}
+
+// wholeCounter is the manager's codec, and counts the messages that came in one piece.
+type wholeCounter struct {
+	encoding.CodecV2
+
+	whole, pieces atomic.Int64
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (c *wholeCounter) Unmarshal(data mem.BufferSlice, v any) error {
+	if len(data) == 1 {
+		c.whole.Add(1)
+	} else {
+		c.pieces.Add(1)
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}
+
+// TestPublishCodec_MessagesComeWhole: gRPC hands a message of usual size over in one piece, which the codec counts on.
+func TestPublishCodec_MessagesComeWhole(t *testing.T) {
+	t.Parallel()
+	c := &wholeCounter{CodecV2: manager.NewPublishCodec()}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.ForceServerCodecV2(c))
+	topicpb.RegisterTopicServiceServer(server, topicpb.UnimplementedTopicServiceServer{})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	defer func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 10 {
+		_, err := topicpb.NewTopicServiceClient(conn).Publish(t.Context(), &topicpb.PublishRequest{Topic: "room", Data: make([]byte, 128)})
+		if status.Code(err) != codes.Unimplemented {
+			t.Fatal(err)
+		}
+	}
+	if whole, pieces := c.whole.Load(), c.pieces.Load(); whole != 10 || pieces != 0 {
+		t.Errorf("%d came whole and %d in pieces, want 10 and 0", whole, pieces)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 
 	"firetower/core/protocol"
@@ -309,3 +310,11 @@ func NewPublishCodec() encoding.CodecV2 { return newPublishCodec() }
 
 // ReadPublishRequest is readPublishRequest.
 func ReadPublishRequest(b []byte, in *topicpb.PublishRequest) bool { return readPublishRequest(b, in) }
+
+// CallWhileDraining is a unary call at a manager that drains.
+func CallWhileDraining(method string, next grpc.UnaryHandler) error {
+	s := &topicService{gate: newGate()}
+	s.gate.close()
+	_, err := s.unary(context.Background(), nil, &grpc.UnaryServerInfo{FullMethod: method}, next)
+	return err
+}

@@ -106,6 +106,9 @@ func (s *topicService) unary(ctx context.Context, in any, info *grpc.UnaryServer
 	if err := s.authorize(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
+	if isHealth(info.FullMethod) { // which tells of a drain too
+		return next(ctx, in)
+	}
 	if !s.gate.enter() {
 		return nil, errDraining()
 	}
@@ -124,10 +127,14 @@ func errDraining() error {
 	return status.Error(codes.Unavailable, "the manager is stopping")
 }
 
+func isHealth(method string) bool {
+	return strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/")
+}
+
 // authorize asks for the token where there is one. Health is told to anybody:
 // those who probe it have no secrets, and it tells nothing else.
 func (s *topicService) authorize(ctx context.Context, method string) error {
-	if s.opt.Token == "" || strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") {
+	if s.opt.Token == "" || isHealth(method) {
 		return nil
 	}
 	md, _ := metadata.FromIncomingContext(ctx)

@@ -390,6 +390,23 @@ func TestLink_ForwardsTheBodyUntouched(t *testing.T) {
 	}
 }
 
+// TestService_HealthWhileDraining: who probes is answered until the end, and then learns why others are not.
+func TestService_HealthWhileDraining(t *testing.T) {
+	for method, want := range map[string]codes.Code{
+		grpc_health_v1.Health_Check_FullMethodName:  codes.OK,
+		topicpb.TopicService_Publish_FullMethodName: codes.Unavailable,
+	} {
+		called := false
+		err := manager.CallWhileDraining(method, func(context.Context, any) (any, error) {
+			called = true
+			return nil, nil
+		})
+		if status.Code(err) != want || called != (want == codes.OK) {
+			t.Errorf("%s = %v, carried out: %v", method, err, called)
+		}
+	}
+}
+
 func TestService_HealthAndReflection(t *testing.T) {
 	h := startHub(t, func(o *manager.Options) { o.Token = "token" })
 	for _, service := range []string{"", "topicproto.TopicService"} {

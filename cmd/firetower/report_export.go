@@ -66,7 +66,7 @@ or the folder of a comparison of targets, which stands for all its runs.
   hlog      the whole distributions of one run as a histogram log, for
             HistogramLogProcessor; the run's own latency.hlog has a line a second`,
 		Example: `  firetower report export reports/runs/latest > run.csv
-  firetower report export --format benchfmt reports/baselines/vs-5ps > vs.txt`,
+  firetower report export --format benchfmt reports/baselines/vs-floor-5ps > vs.txt`,
 		Args: atLeastOneRun,
 		RunE: func(_ *cobra.Command, args []string) error {
 			var runs []*reports.Result

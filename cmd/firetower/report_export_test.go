@@ -39,7 +39,7 @@ func meetsSchema(t *testing.T, schema, document string) {
 func TestReportShowMakesThePageOfTargets(t *testing.T) {
 	t.Parallel()
 	page := filepath.Join(t.TempDir(), "page.html")
-	code, stdout, stderr := cli(t, "report", "show", filepath.Join(baselines, "vs-5ps"), "--html", page)
+	code, stdout, stderr := cli(t, "report", "show", filepath.Join(baselines, "vs-floor-5ps"), "--html", page)
 	if code != exitOK || !strings.HasPrefix(stdout, "10k-group: ") {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
@@ -60,8 +60,8 @@ func TestReportExport(t *testing.T) {
 			"run,scenario,target,kind,series,statistic,phase,t_s,value,unit\n",
 			"Z-10k-group,10k-group,firetower,scalar,expected,,measure,,3750000,\n",
 		}},
-		{"all runs of a comparison", []string{"vs-5ps", "--format", "benchfmt"}, []string{
-			"BenchmarkFanout/scenario=10k-group/target=floor-", "BenchmarkFanout/scenario=10k-group/target=firetower-", "BenchmarkFanout/scenario=10k-group/target=classic-",
+		{"all runs of a comparison", []string{"vs-floor-5ps", "--format", "benchfmt"}, []string{
+			"BenchmarkFanout/scenario=10k-group/target=floor-", "BenchmarkFanout/scenario=10k-group/target=firetower-", "BenchmarkFanout/scenario=10k-group/target=gws-",
 		}},
 		{"a file", []string{"10k-group", "--format", "hlog", "-o", file}, []string{"#[Histogram log format version 1.3]", "Tag=delivery.raw,", "Tag=lag,"}},
 	} {
@@ -124,7 +124,7 @@ func TestReportKnowsEveryKindOfDocument(t *testing.T) {
 	for _, tt := range []struct{ name, dir, file, says string }{
 		{"a run", "idle-10k", reports.ResultFile, ": idle-10k on firetower"},
 		{"a comparison of targets", "vs-floor-5ps", reports.VersusFile, "floor"},
-		{"a sweep", "sweep-1k-group", reports.SweepFile, "sweep of 1k-group: 27 cells"},
+		{"a sweep", "sweep-1k-group", reports.SweepFile, "sweep of 1k-group: 28 cells"},
 		{"a search", "tune-1k-group", reports.TuneFile, "tune 1k-group for least"},
 	} {
 		for _, path := range []string{filepath.Join(baselines, tt.dir), filepath.Join(baselines, tt.dir, tt.file)} {

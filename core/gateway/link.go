@@ -232,8 +232,8 @@ func (e *RefusedError) Error() string {
 const inlineBehind = 4 << 10
 
 // linkReader reads a link. A manager of which nothing comes, not a byte, for patience (two of
-// its heartbeats), and at most an eighth of that more, is dead, whatever TCP says: to set a deadline costs as much
-// as half a read, so it is set that seldom.
+// its heartbeats), and at most an eighth of that more, is dead, whatever TCP says. The eighth
+// is there so that not each read sets a deadline.
 type linkReader struct {
 	conn     net.Conn
 	patience time.Duration // 0 while the link is made, which has a deadline as a whole

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Bucket holds a share of the gateway's connections and writes to them. Its
@@ -80,10 +81,11 @@ type lane struct {
 	take    int
 	depth   atomic.Int64 // items queued, for the metrics
 	writer  batchWriter  // the holder's
-	// lent are lanes that a dispatcher has borrowed together, this one first, and lists
-	// their subscribers; the holder's.
-	lent  []*lane
+	// lent are lanes that a dispatcher has borrowed together, this one first; the holder's.
+	lent []*lane
+	// lists are the subscribers that the holder writes to.
 	lists []*subscriberList
+	round round // the consumer's
 
 	mu     sync.Mutex // guards the following
 	filled sync.Cond
@@ -227,37 +229,53 @@ func (l *lane) close() {
 	l.filled.Broadcast()
 }
 
-// run is the consumer: it takes what is queued, gathers it by topic, and writes
-// each topic's messages to the subscribers of the Bucket.
+// run is the consumer: it takes what is queued, and writes it.
 func (l *lane) run() {
-	var (
-		batch []item
-		lists []*subscriberList
-	)
+	var batch []item
 	for {
 		if batch = l.next(batch); len(batch) == 0 {
 			return
 		}
-		size := 0
-		l.writer.now = l.writer.clock.now()
-		for _, it := range batch {
-			size += len(it.push.data)
-			if len(it.list.pending) == 0 {
-				lists = append(lists, it.list)
-			}
-			it.list.pending = append(it.list.pending, it.push)
-		}
-		for i, list := range lists {
-			l.writer.deliver(list.pending, lists[i:i+1])
-			list.clearPending()
-			lists[i] = nil
-		}
-		lists = lists[:0]
-		l.central.release(len(batch), size)
+		l.write(batch)
 		clear(batch)
+		l.rest()
 		if cap(batch) > maxIdleItems {
 			batch = make([]item, 1) // its length tells next that the lane is held
 		}
+	}
+}
+
+// write gathers what the consumer took by topic, and writes each topic's messages to the
+// subscribers of the Bucket.
+func (l *lane) write(batch []item) {
+	free := l.writer.now
+	l.writer.now = l.writer.clock.now()
+	begun, size, lists := l.writer.now, 0, l.lists
+	l.round.begin(time.Duration(begun - free))
+	for _, it := range batch {
+		size += len(it.push.data)
+		if len(it.list.pending) == 0 {
+			lists = append(lists, it.list)
+		}
+		it.list.pending = append(it.list.pending, it.push)
+	}
+	l.round.items, l.round.topics = len(batch), len(lists)
+	for i, list := range lists {
+		l.round.writes += l.writer.deliver(list.pending, lists[i:i+1])
+		list.clearPending()
+		lists[i] = nil
+	}
+	l.lists = lists[:0]
+	l.round.took = time.Duration(l.writer.now - begun)
+	l.central.release(len(batch), size)
+}
+
+// rest waits for as long as the round says, unless there is little room for what comes
+// meanwhile. The consumer holds the lane.
+func (l *lane) rest() {
+	if d := l.round.rest(); d > 0 && !l.central.crowded() {
+		time.Sleep(d) //nolint:forbidigo // its length is what is wanted, maxRest at most
+		l.writer.now, l.writer.streak = l.writer.clock.now(), 0
 	}
 }
 
@@ -305,8 +323,8 @@ type batchWriter struct {
 }
 
 // deliver writes messages to every subscriber of some lists of one topic, whose lanes the
-// caller holds.
-func (w *batchWriter) deliver(pushes []*push, lists []*subscriberList) {
+// caller holds, and returns how many those are.
+func (w *batchWriter) deliver(pushes []*push, lists []*subscriberList) int {
 	w.begun = w.now
 	subscribers := 0
 	for v := range variants { // the plain ones first: they need not wait for compression
@@ -328,6 +346,7 @@ func (w *batchWriter) deliver(pushes []*push, lists []*subscriberList) {
 	if cap(w.buf) > 2*w.joinBytes {
 		w.buf = nil
 	}
+	return subscribers
 }
 
 // borrow lends the connections of a group of the lists, until giveBack.

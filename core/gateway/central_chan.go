@@ -68,6 +68,13 @@ func (c *centralChan) close() {
 	c.freed.Broadcast()
 }
 
+// crowded reports whether more than half of what fits is in use.
+func (c *centralChan) crowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.used > c.capacity/2 || c.bytes > c.maxBytes/2
+}
+
 // waiting returns how many items wait for consumers or are being written.
 func (c *centralChan) waiting() int {
 	c.mu.Lock()

@@ -413,3 +413,26 @@ func NewLinkReader(conn net.Conn, patience time.Duration) io.Reader {
 func WritePatiently(conn net.Conn, packets *net.Buffers, patience time.Duration) error {
 	return writePatiently(conn, packets, patience)
 }
+
+// Round is what a consumer has done in one turn.
+type Round struct {
+	Waited, Before        time.Duration // for work, and how long the round before took
+	Items, Topics, Writes int
+	Took                  time.Duration
+}
+
+// Rest is for how long a consumer rests after a round, while so many of the 100 items that
+// fit wait for it and others.
+func (r Round) Rest(waiting int) time.Duration {
+	l := &lane{central: new(centralChan)}
+	l.central.init(100, 100)
+	l.central.tryAdmit(waiting, waiting)
+	c := newClock()
+	l.writer.clock, l.writer.now = &c, c.now()
+	l.round.took = r.Before
+	l.round.begin(r.Waited)
+	l.round.items, l.round.topics, l.round.writes, l.round.took = r.Items, r.Topics, r.Writes, r.Took
+	began := l.writer.now
+	l.rest()
+	return time.Duration(l.writer.now - began)
+}

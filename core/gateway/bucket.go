@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"firetower/core/rawio"
 )
 
 // Bucket holds a share of the gateway's connections and writes to them. Its
@@ -248,10 +250,10 @@ func (l *lane) run() {
 // write gathers what the consumer took by topic, and writes each topic's messages to the
 // subscribers of the Bucket.
 func (l *lane) write(batch []item) {
-	free := l.writer.now
-	l.writer.now = l.writer.clock.now()
-	begun, size, lists := l.writer.now, 0, l.lists
-	l.round.begin(time.Duration(begun - free))
+	began := l.writer.clock.now()
+	l.round.begin(batch[0].push.queued)
+	l.writer.now, l.writer.cut = began, false
+	size, lists := 0, l.lists
 	for _, it := range batch {
 		size += len(it.push.data)
 		if len(it.list.pending) == 0 {
@@ -259,23 +261,24 @@ func (l *lane) write(batch []item) {
 		}
 		it.list.pending = append(it.list.pending, it.push)
 	}
-	l.round.items, l.round.topics = len(batch), len(lists)
 	for i, list := range lists {
-		l.round.writes += l.writer.deliver(list.pending, lists[i:i+1])
+		n := l.writer.deliver(list.pending, lists[i:i+1])
+		l.round.writes += n
+		l.round.deliveries += n * len(list.pending)
 		list.clearPending()
 		lists[i] = nil
 	}
 	l.lists = lists[:0]
-	l.round.took = time.Duration(l.writer.now - begun)
-	l.central.release(len(batch), size)
+	l.round.end(began, l.writer.now)
+	crowded := l.central.release(len(batch), size)
+	l.round.full = crowded || l.writer.cut || len(batch) == l.take
 }
 
-// rest waits for as long as the round says, unless there is little room for what comes
-// meanwhile. The consumer holds the lane.
+// rest lets more messages come, for as long as the round says. The consumer holds the lane.
 func (l *lane) rest() {
-	if d := l.round.rest(); d > 0 && !l.central.crowded() {
-		time.Sleep(d) //nolint:forbidigo // its length is what is wanted, maxRest at most
-		l.writer.now, l.writer.streak = l.writer.clock.now(), 0
+	if d := l.round.rest(); d > 0 {
+		time.Sleep(d) //nolint:forbidigo // its length is what is wanted
+		l.writer.streak = 0
 	}
 }
 
@@ -315,6 +318,7 @@ type batchWriter struct {
 	frames       [][]byte
 	towers       []*FireTower // of several lists
 	streak       int
+	cut          bool // some messages were more than a write joins, since the lane's round began
 	// now is when the clock was last read: the end of one topic's writes is the
 	// beginning of the next one's.
 	now int64
@@ -323,7 +327,7 @@ type batchWriter struct {
 }
 
 // deliver writes messages to every subscriber of some lists of one topic, whose lanes the
-// caller holds, and returns how many those are.
+// caller holds, and returns how many subscribers those are.
 func (w *batchWriter) deliver(pushes []*push, lists []*subscriberList) int {
 	w.begun = w.now
 	subscribers := 0
@@ -336,6 +340,7 @@ func (w *batchWriter) deliver(pushes []*push, lists []*subscriberList) int {
 		for rest := pushes; len(rest) > 0; {
 			var b batch
 			b, rest = w.join(lists[0].topic, rest, v)
+			w.cut = w.cut || len(rest) > 0
 			w.write(b, towers)
 		}
 		w.giveBack(lists, v)
@@ -406,8 +411,12 @@ const yieldEvery = 64
 func (w *batchWriter) write(b batch, towers []*FireTower) {
 	var o outcome
 	timed := 0 // how many of towers have been accounted for
-	ring, share := w.rings.get(len(towers)), ringShare(len(b.joined))
+	var ring *rawio.Ring
+	share := ringShare(len(b.joined))
 	for done := 0; done < len(towers); {
+		if ring == nil {
+			ring = w.rings.get(len(towers) - done)
+		}
 		if ring != nil {
 			some := towers[done:min(done+share, len(towers))]
 			w.deliverMany(ring, b, some, &o)
@@ -420,6 +429,8 @@ func (w *batchWriter) write(b batch, towers []*FireTower) {
 		}
 		if w.streak >= yieldEvery {
 			w.streak = 0
+			w.rings.put(ring) // for whoever runs now
+			ring = nil
 			runtime.Gosched()
 		}
 		if n := done - timed; n > grain(timed) || done == len(towers) {

@@ -53,12 +53,15 @@ func (c *centralChan) takeLocked(n, bytes int) bool {
 	return true
 }
 
-func (c *centralChan) release(n, bytes int) {
+// release gives room back, and reports whether more than half of all was in use until then.
+func (c *centralChan) release(n, bytes int) (crowded bool) {
 	c.mu.Lock()
+	crowded = c.used > c.capacity/2 || c.bytes > c.maxBytes/2
 	c.used -= n
 	c.bytes -= bytes
 	c.mu.Unlock()
 	c.freed.Broadcast()
+	return crowded
 }
 
 func (c *centralChan) close() {
@@ -66,13 +69,6 @@ func (c *centralChan) close() {
 	c.closed = true
 	c.mu.Unlock()
 	c.freed.Broadcast()
-}
-
-// crowded reports whether more than half of what fits is in use.
-func (c *centralChan) crowded() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.used > c.capacity/2 || c.bytes > c.maxBytes/2
 }
 
 // waiting returns how many items wait for consumers or are being written.

@@ -414,25 +414,64 @@ func WritePatiently(conn net.Conn, packets *net.Buffers, patience time.Duration)
 	return writePatiently(conn, packets, patience)
 }
 
-// Round is what a consumer has done in one turn.
-type Round struct {
-	Waited, Before        time.Duration // for work, and how long the round before took
-	Items, Topics, Writes int
-	Took                  time.Duration
+// Turns is a consumer that the test has take and write turn by turn, to connections that
+// have ended.
+type Turns struct {
+	l     *lane
+	lists []*subscriberList
+	batch []item
 }
 
-// Rest is for how long a consumer rests after a round, while so many of the 100 items that
-// fit wait for it and others.
-func (r Round) Rest(waiting int) time.Duration {
-	l := &lane{central: new(centralChan)}
-	l.central.init(100, 100)
-	l.central.tryAdmit(waiting, waiting)
-	c := newClock()
-	l.writer.clock, l.writer.now = &c, c.now()
-	l.round.took = r.Before
-	l.round.begin(r.Waited)
-	l.round.items, l.round.topics, l.round.writes, l.round.took = r.Items, r.Topics, r.Writes, r.Took
-	began := l.writer.now
-	l.rest()
-	return time.Duration(l.writer.now - began)
+// NewTurns makes one with a topic for each number of subscribers, that takes at most take
+// messages at once of at most central messages and as many KiB, and joins at most join to a write.
+func NewTurns(take, central, join int, subscribers ...int) *Turns {
+	m := &TowerManager{gateway: &Gateway{clock: newClock()}, metrics: newMetrics()}
+	m.gateway.opts = Options{JoinBytes: 1 << 20, JoinMessages: join, Bucket: BucketOptions{BuffChanCount: take}}
+	m.central.init(central, central<<10)
+	t := &Turns{l: newLane(m)}
+	for range subscribers {
+		t.lists = append(t.lists, &subscriberList{topic: &topic{name: "room"}})
+	}
+	for i, list := range t.lists {
+		for range subscribers[i] {
+			tower := &FireTower{gateway: m.gateway, state: stateClosed, fd: -1}
+			list.add(&subscription{tower: tower, topic: list.topic, list: list})
+		}
+	}
+	return t
+}
+
+// Push queues messages of so many bytes for one of the topics.
+func (t *Turns) Push(topic, messages, bytes int) {
+	for range messages {
+		p := &push{topic: "room", data: make([]byte, bytes), queued: t.l.writer.clock.now()}
+		t.l.central.admit(1, bytes)
+		t.l.push(t.lists[topic], []*push{p})
+	}
+}
+
+// Inline has a dispatcher write a message to one of the topics, and reports whether it could.
+func (t *Turns) Inline(topic int) bool {
+	if !t.l.borrow() {
+		return false
+	}
+	t.l.central.admit(1, 1)
+	t.l.lend(t.l, t.lists[topic])
+	t.l.writeLent([]*push{{topic: "room", data: []byte("1")}}, 1, nil)
+	return true
+}
+
+// Idle has the consumer give the lane back, as when it waits for work.
+func (t *Turns) Idle() { t.l.giveBack() }
+
+// Turn takes what waits and writes it, which takes so long, and rests for the returned time.
+// It returns how many messages it took, too.
+func (t *Turns) Turn(took time.Duration) (messages int, rested time.Duration) {
+	t.batch = t.l.next(t.batch)
+	t.l.write(t.batch)
+	time.Sleep(took) //nolint:forbidigo // the bubble's clock
+	now := t.l.writer.clock.now()
+	t.l.round.end(now-int64(took), now)
+	t.l.rest()
+	return len(t.batch), time.Duration(t.l.writer.clock.now() - now)
 }

@@ -8,37 +8,62 @@ import "time"
 // A write to a socket costs nearly as much with one message as with twenty. A consumer
 // that begins again the moment it is done, and always finds something, therefore spends the
 // most CPU on a delivery exactly when there is none to spare: it takes the processors from
-// those who read and publish, and so finds little that it could join. One that is busy
-// most of the time, and whose messages do join, hence rests after a round for as long as
-// the round took, and then writes more with each write; network cards moderate their
-// interrupts in the same way. One that waits for work at least as long as it works never
-// rests: below saturation no message is later for it.
+// those who read and publish, and so finds little that it could join. One that has had
+// work for most of its last rounds, and whose messages do join, hence rests after a round
+// for about as long as the round took, and then writes more with each write; network cards
+// moderate their interrupts in the same way. The less it is busy the less it rests, and one
+// that is free for half of its time not at all.
 type round struct {
-	busy   bool          // the wait for work before it was shorter than the round before
-	items  int           // messages taken
-	topics int           // how many topics they are of
-	writes int           // connections written to
-	took   time.Duration // from the first write to the last
+	// ended is when the last write of the round before was done, by the gateway's clock.
+	ended int64
+	// waited is from then until the first message of this round came; 0 if it had come.
+	waited time.Duration
+	// busy is for how many rounds in a row the wait was shorter than the round before it.
+	busy int
+	// writes to connections there were in this round, with so many deliveries.
+	writes, deliveries int
+	// full tells that more messages waited than one round takes, or one write joins: a rest
+	// would let no more of them be joined.
+	full bool
+	// took is how long the round was.
+	took time.Duration
 }
 
 const (
-	// maxRest bounds what a rest adds to the latency of a message.
-	maxRest = 5 * time.Millisecond
-	// restWrites is how many writes are worth a rest, which costs a timer and a wake-up.
-	restWrites = 64
-	// restJoined is how many messages of a topic there must have been in a round, by the
-	// mean, for a rest to let more of them join. Where there are restEnough a write costs
-	// little beside the bytes that it copies, and a rest would save nothing.
+	// restLeast is the shortest rest: a timer that nothing else wakes is late by up to 1 ms.
+	// restMost bounds how much later a rest makes a message, those of other topics that
+	// the consumer has included.
+	restLeast, restMost = time.Millisecond, 5 * time.Millisecond
+	// restAfter is how many busy rounds in a row are not a burst that will be over soon.
+	restAfter = 3
+	// restJoined is from how many deliveries a write on there are messages to be joined.
+	// From restEnough on a write costs little beside the bytes that it copies, and a rest
+	// would save nothing.
 	restJoined, restEnough = 2, 64
 )
 
-// begin starts the next round, before which the consumer waited for so long.
-func (r *round) begin(waited time.Duration) { *r = round{busy: waited < r.took} }
+// begin starts the next round, whose first message came at queued.
+func (r *round) begin(queued int64) {
+	r.waited = max(time.Duration(queued-r.ended), 0)
+	if r.waited < r.took {
+		r.busy++
+	} else {
+		r.busy = 0
+	}
+	r.writes, r.deliveries, r.full = 0, 0, false
+}
+
+// end ends the round, which began at began.
+func (r *round) end(began, now int64) { r.took, r.ended = time.Duration(now-began), now }
 
 // rest is for how long the consumer should take nothing after the round.
 func (r *round) rest() time.Duration {
-	if !r.busy || r.writes < restWrites || r.items < restJoined*r.topics || r.items >= restEnough*r.topics {
+	if r.full || r.busy < restAfter || r.deliveries < restJoined*r.writes || r.deliveries >= restEnough*r.writes {
 		return 0
 	}
-	return min(r.took, maxRest)
+	d := min(r.took-r.waited, restMost)
+	if d < restLeast {
+		return 0
+	}
+	return d
 }

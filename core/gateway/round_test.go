@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"cmp"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,39 +9,124 @@ import (
 	"firetower/core/gateway"
 )
 
-// A consumer that is never without work, and whose messages join, rests for as long as it
-// wrote; every other one begins its next round at once.
+// A consumer that has had work for some rounds, and whose messages join, rests for as long
+// as it wrote; every other one begins its next round at once.
 func TestRestsWhenSaturated(t *testing.T) {
 	const ms = time.Millisecond
-	saturated := gateway.Round{Waited: 0, Before: 3 * ms, Items: 8, Topics: 1, Writes: 500, Took: 2 * ms}
+	const bytes = 1000 << 10 // what fits, with 1000 messages
+	push := func(messages int) func(*gateway.Turns) {
+		return func(turns *gateway.Turns) { turns.Push(0, messages, 1) }
+	}
 	for _, tt := range []struct {
-		name    string
-		change  func(r *gateway.Round)
-		waiting int
-		want    time.Duration
+		name          string
+		central, join int                  // not 0: other than 1000 and 50
+		busy          int                  // rounds before that found eight messages waiting
+		gap           time.Duration        // between the last of them and what comes
+		come          func(*gateway.Turns) // what comes for the round in question
+		took          time.Duration
+		want          time.Duration
 	}{
-		{"saturated", func(*gateway.Round) {}, 8, 2 * ms},
-		{"a long round", func(r *gateway.Round) { r.Took = 50 * ms }, 8, 5 * ms},
-		{"nothing waits now", func(*gateway.Round) {}, 0, 2 * ms},
-		{"it waited for less than it wrote", func(r *gateway.Round) { r.Waited = 3*ms - 1 }, 8, 2 * ms},
-		{"it waited for as long as it wrote", func(r *gateway.Round) { r.Waited = 3 * ms }, 8, 0},
-		{"the first round", func(r *gateway.Round) { r.Before = 0 }, 8, 0},
-		{"two messages to each", func(r *gateway.Round) { r.Items, r.Topics = 20, 10 }, 8, 2 * ms},
-		{"fewer than two to each", func(r *gateway.Round) { r.Items, r.Topics = 19, 10 }, 8, 0},
-		{"many to each", func(r *gateway.Round) { r.Items = 63 }, 8, 2 * ms},
-		{"so many that more save nothing", func(r *gateway.Round) { r.Items = 64 }, 8, 0},
-		{"few writes", func(r *gateway.Round) { r.Writes = 63 }, 8, 0},
-		{"half of what fits waits", func(*gateway.Round) {}, 50, 2 * ms},
-		{"more than half of what fits waits", func(*gateway.Round) {}, 51, 0},
+		{"saturated", 0, 0, 3, 0, push(8), 2 * ms, 2 * ms},
+		{"a burst", 0, 0, 2, 0, push(8), 2 * ms, 0},
+		{"a long round", 0, 0, 3, 0, push(8), 50 * ms, 5 * ms},
+		{"a short round", 0, 0, 3, 0, push(8), ms - 1, 0},
+		{"free for a quarter of a round", 0, 0, 3, ms, push(8), 4 * ms, 3 * ms},
+		{"free for longer than the round before", 0, 0, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 8, 1)
+			turns.Turn(ms / 2)
+			time.Sleep(ms) //nolint:forbidigo // the bubble's clock
+			turns.Push(0, 8, 1)
+		}, 4 * ms, 0},
+		{"two messages to each", 0, 0, 3, 0, push(2), 2 * ms, 2 * ms},
+		{"one message to each", 0, 0, 3, 0, push(1), 2 * ms, 0},
+		{"as many as one write joins", 0, 0, 3, 0, push(50), 2 * ms, 2 * ms},
+		{"more than one write joins", 0, 0, 3, 0, push(51), 2 * ms, 0},
+		{"after more than one write joins", 0, 0, 2, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 51, 1)
+			turns.Turn(2 * ms)
+			turns.Push(0, 8, 1)
+		}, 2 * ms, 2 * ms},
+		{"many", 0, 64, 3, 0, push(63), 2 * ms, 2 * ms},
+		{"so many that more would save nothing", 0, 64, 3, 0, push(64), 2 * ms, 0},
+		{"as many as it takes", 0, 0, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 50, 1)
+			turns.Push(1, 50, 1)
+		}, 2 * ms, 0},
+		{"half of the messages that fit", 16, 0, 3, 0, push(8), 2 * ms, 2 * ms},
+		{"more of the messages that fit", 15, 0, 3, 0, push(8), 2 * ms, 0},
+		{"half of the bytes that fit", 0, 0, 3, 0, func(turns *gateway.Turns) { turns.Push(0, 5, bytes/10) }, 2 * ms, 2 * ms},
+		{"more of the bytes that fit", 0, 0, 3, 0, func(turns *gateway.Turns) { turns.Push(0, 6, bytes/10) }, 2 * ms, 0},
+		{"few messages of the topic with many subscribers", 0, 0, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 1, 1)
+			turns.Push(1, 20, 1)
+		}, 2 * ms, 0},
+		{"many messages of the topic with many subscribers", 0, 0, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 20, 1)
+			turns.Push(1, 1, 1)
+		}, 2 * ms, 2 * ms},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				round := saturated
-				tt.change(&round)
-				if got := round.Rest(tt.waiting); got != tt.want {
+				turns := gateway.NewTurns(100, cmp.Or(tt.central, 1000), cmp.Or(tt.join, 50), 500, 5)
+				for range tt.busy {
+					turns.Push(0, 8, 1)
+					turns.Turn(2 * ms)
+				}
+				time.Sleep(tt.gap) //nolint:forbidigo // the bubble's clock
+				tt.come(turns)
+				if _, got := turns.Turn(tt.took); got != tt.want {
 					t.Errorf("it rests for %v, want %v", got, tt.want)
 				}
 			})
 		})
 	}
+}
+
+// While a consumer rests nobody else writes, and what comes is written in the next round.
+func TestWhatComesDuringARestIsJoined(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		turns := gateway.NewTurns(100, 1000, 50, 500, 5)
+		for range 3 {
+			turns.Push(0, 8, 1)
+			turns.Turn(2 * ms)
+		}
+		turns.Push(0, 8, 1)
+		done := make(chan time.Duration)
+		go func() {
+			_, rested := turns.Turn(2 * ms)
+			done <- rested
+		}()
+		time.Sleep(3 * ms) //nolint:forbidigo // the bubble's clock: half of the rest
+		if turns.Inline(1) {
+			t.Error("a dispatcher writes while the consumer has the lane")
+		}
+		turns.Push(0, 3, 1)
+		turns.Push(1, 2, 1)
+		if rested := <-done; rested != 2*ms {
+			t.Errorf("it rested for %v", rested)
+		}
+		if n, _ := turns.Turn(0); n != 5 {
+			t.Errorf("the next round takes %d messages, want 5", n)
+		}
+	})
+}
+
+// What a dispatcher writes by itself does not make a consumer seem busy that is not.
+func TestInlineWritesAreNotRounds(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		turns := gateway.NewTurns(100, 1000, 50, 500, 5)
+		for i := range 10 {
+			turns.Push(0, 8, 1)
+			if _, rested := turns.Turn(2 * ms); rested != 0 {
+				t.Fatalf("it rests for %v after round %d", rested, i)
+			}
+			turns.Idle()
+			time.Sleep(50 * ms) //nolint:forbidigo // the bubble's clock
+			if !turns.Inline(1) {
+				t.Fatal("an idle lane is not lent")
+			}
+		}
+	})
 }

@@ -111,14 +111,25 @@ type parallelLine struct {
 	title string
 }
 
+// rowHeight is how far the axes of the narrow form stand from each other.
+const rowHeight = 52
+
+// svg draws the axes upright, side by side; on a narrow screen, where their labels would
+// cover each other, lying down, one below the other.
 func (p parallel) svg() string {
-	return both(frames(300), p.label, func(v *canvas, f frame) {
+	fs := frames(300)
+	fs[1].height = rowHeight * float64(len(p.axes))
+	return both(fs, p.label, func(v *canvas, f frame) {
 		f.left, f.right, f.top, f.bottom = 34, 34, 34, 10
-		n := max(len(p.axes)-1, 1)
-		step := (f.width - f.left - f.right) / float64(n)
-		x := func(i int) float64 { return f.left + float64(i)*step }
-		y := func(at float64) float64 {
-			return f.height - f.bottom - at*(f.height-f.top-f.bottom)
+		step := (f.width - f.left - f.right) / float64(max(len(p.axes)-1, 1))
+		point := func(i int, at float64) (x, y float64) {
+			return f.left + float64(i)*step, f.height - f.bottom - at*(f.height-f.top-f.bottom)
+		}
+		if f.narrow {
+			f.left, f.right = 14, 14
+			point = func(i int, at float64) (x, y float64) {
+				return f.left + at*(f.width-f.left-f.right), rowHeight*float64(i) + 22
+			}
 		}
 		for _, l := range p.lines {
 			var d strings.Builder
@@ -128,35 +139,60 @@ func (p parallel) svg() string {
 					cmd = "M"
 					continue
 				}
-				fmt.Fprintf(&d, "%s%s %s", cmd, px(x(i)), px(y(at)))
+				x, y := point(i, at)
+				fmt.Fprintf(&d, "%s%s %s", cmd, px(x), px(y))
 				cmd = "L"
 			}
 			v.path("thread "+l.class, d.String(), l.title)
 		}
 		for i, a := range p.axes {
-			v.vline("axis", x(i), f.top, f.height-f.bottom)
-			anchor := "middle"
-			if i == 0 {
-				anchor = "start"
-			} else if i == len(p.axes)-1 {
-				anchor = "end"
+			if f.narrow {
+				p.row(v, f, a, func(at float64) (x, y float64) { return point(i, at) })
+				continue
 			}
-			at := x(i)
-			switch anchor {
-			case "start":
-				at = 0
-			case "end":
-				at = f.width
-			}
-			// Neighbours' names stand on two lines.
-			v.text("title", anchor, at, 11+13*float64(i%2), fit(a.name, 2*step-8))
-			for _, t := range a.ticks {
-				side, tx := "end", x(i)-5
-				if i == 0 {
-					side, tx = "start", x(i)+5
-				}
-				v.text("tick halo", side, tx, y(t.value)+3.5, t.text)
-			}
+			p.column(v, f, i, step, func(at float64) (x, y float64) { return point(i, at) })
 		}
 	})
+}
+
+// column draws an axis upright: the first one's labels to its right, the others' to their left.
+func (p parallel) column(v *canvas, f frame, i int, step float64, point func(at float64) (x, y float64)) {
+	a := p.axes[i]
+	x, _ := point(0)
+	v.vline("axis", x, f.top, f.height-f.bottom)
+	anchor, at := "middle", x
+	switch i {
+	case 0:
+		anchor, at = "start", 0
+	case len(p.axes) - 1:
+		anchor, at = "end", f.width
+	}
+	// Neighbours' names stand on two lines.
+	v.text("title", anchor, at, 11+13*float64(i%2), fit(a.name, 2*step-8))
+	for _, t := range a.ticks {
+		side, tx := "end", x-5
+		if i == 0 {
+			side, tx = "start", x+5
+		}
+		_, y := point(t.value)
+		v.text("tick halo", side, tx, y+3.5, t.text)
+	}
+}
+
+// row draws an axis lying, its name above it and the labels below.
+func (p parallel) row(v *canvas, f frame, a parallelAxis, point func(at float64) (x, y float64)) {
+	_, y := point(0)
+	v.hline("axis", f.left, f.width-f.right, y)
+	v.text("title halo", "start", 0, y-9, fit(a.name, f.width))
+	for _, t := range a.ticks {
+		anchor := "middle"
+		tx, _ := point(t.value)
+		switch t.value {
+		case 0:
+			anchor, tx = "start", 0
+		case 1:
+			anchor, tx = "end", f.width
+		}
+		v.text("tick halo", anchor, tx, y+14, t.text)
+	}
 }

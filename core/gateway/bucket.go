@@ -251,8 +251,8 @@ func (l *lane) run() {
 // subscribers of the Bucket.
 func (l *lane) write(batch []item) {
 	began := l.writer.clock.now()
-	l.round.begin(batch[0].push.queued)
-	l.writer.now, l.writer.cut = began, false
+	l.round.begin(batch[0].push.queued, batch[len(batch)-1].push.queued)
+	l.writer.now, l.writer.packed = began, false
 	size, lists := 0, l.lists
 	for _, it := range batch {
 		size += len(it.push.data)
@@ -271,7 +271,7 @@ func (l *lane) write(batch []item) {
 	l.lists = lists[:0]
 	l.round.end(began, l.writer.now)
 	crowded := l.central.release(len(batch), size)
-	l.round.full = crowded || l.writer.cut || len(batch) == l.take
+	l.round.full = crowded || l.writer.packed || 2*len(batch) > l.take
 }
 
 // rest lets more messages come, for as long as the round says. The consumer holds the lane.
@@ -318,7 +318,7 @@ type batchWriter struct {
 	frames       [][]byte
 	towers       []*FireTower // of several lists
 	streak       int
-	cut          bool // some messages were more than a write joins, since the lane's round began
+	packed       bool // a write had more than half of what it joins, since the lane's round began
 	// now is when the clock was last read: the end of one topic's writes is the
 	// beginning of the next one's.
 	now int64
@@ -340,7 +340,7 @@ func (w *batchWriter) deliver(pushes []*push, lists []*subscriberList) int {
 		for rest := pushes; len(rest) > 0; {
 			var b batch
 			b, rest = w.join(lists[0].topic, rest, v)
-			w.cut = w.cut || len(rest) > 0
+			w.packed = w.packed || 2*len(b.frames) > w.joinMessages || 2*len(b.joined) > w.joinBytes
 			w.write(b, towers)
 		}
 		w.giveBack(lists, v)

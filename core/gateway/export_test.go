@@ -426,7 +426,7 @@ type Turns struct {
 // messages at once of at most central messages and as many KiB, and joins at most join to a write.
 func NewTurns(take, central, join int, subscribers ...int) *Turns {
 	m := &TowerManager{gateway: &Gateway{clock: newClock()}, metrics: newMetrics()}
-	m.gateway.opts = Options{JoinBytes: 1 << 20, JoinMessages: join, Bucket: BucketOptions{BuffChanCount: take}}
+	m.gateway.opts = Options{JoinBytes: 600 << 10, JoinMessages: join, Bucket: BucketOptions{BuffChanCount: take}}
 	m.central.init(central, central<<10)
 	t := &Turns{l: newLane(m)}
 	for range subscribers {
@@ -441,10 +441,11 @@ func NewTurns(take, central, join int, subscribers ...int) *Turns {
 	return t
 }
 
-// Push queues messages of so many bytes for one of the topics.
-func (t *Turns) Push(topic, messages, bytes int) {
-	for range messages {
-		p := &push{topic: "room", data: make([]byte, bytes), queued: t.l.writer.clock.now()}
+// Push queues messages of so many bytes for one of the topics, which came in the last spread.
+func (t *Turns) Push(topic, messages, bytes int, spread time.Duration) {
+	for i := range messages {
+		came := time.Duration(messages-1-i) * spread / time.Duration(max(messages-1, 1)) // ago
+		p := &push{topic: "room", data: make([]byte, bytes), queued: t.l.writer.clock.now() - int64(came)}
 		t.l.central.admit(1, bytes)
 		t.l.push(t.lists[topic], []*push{p})
 	}
@@ -469,6 +470,9 @@ func (t *Turns) Idle() { t.l.giveBack() }
 func (t *Turns) Turn(took time.Duration) (messages int, rested time.Duration) {
 	t.batch = t.l.next(t.batch)
 	t.l.write(t.batch)
+	if t.l.round.ended != t.l.writer.clock.now() {
+		panic("the round has not been ended")
+	}
 	time.Sleep(took) //nolint:forbidigo // the bubble's clock
 	now := t.l.writer.clock.now()
 	t.l.round.end(now-int64(took), now)

@@ -14,15 +14,15 @@ const ringLeast = 3
 
 // ringPool lends the rings by which a batch goes to many connections with one system
 // call, for as long as the borrower does not yield. There are as many as can be at work at
-// once, with as many again for those in a call so long that the runtime has given their
-// processor to another goroutine. Who finds none writes to the next connection by itself.
+// once; who finds none, since a borrower waits for a lock, writes to the next connection by
+// itself.
 type ringPool struct {
 	free chan *rawio.Ring
 	// size is how many there are.
 	size atomic.Int64
 }
 
-func (p *ringPool) init() { p.free = make(chan *rawio.Ring, 2*runtime.GOMAXPROCS(0)) }
+func (p *ringPool) init() { p.free = make(chan *rawio.Ring, runtime.GOMAXPROCS(0)) }
 
 // open makes the rings, or says why there can be none.
 func (p *ringPool) open() error {

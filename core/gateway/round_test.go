@@ -13,9 +13,8 @@ import (
 // as it wrote; every other one begins its next round at once.
 func TestRestsWhenSaturated(t *testing.T) {
 	const ms = time.Millisecond
-	const bytes = 1000 << 10 // what fits, with 1000 messages
 	push := func(messages int) func(*gateway.Turns) {
-		return func(turns *gateway.Turns) { turns.Push(0, messages, 1) }
+		return func(turns *gateway.Turns) { turns.Push(0, messages, 1, ms) }
 	}
 	for _, tt := range []struct {
 		name          string
@@ -30,46 +29,63 @@ func TestRestsWhenSaturated(t *testing.T) {
 		{"a burst", 0, 0, 2, 0, push(8), 2 * ms, 0},
 		{"a long round", 0, 0, 3, 0, push(8), 50 * ms, 5 * ms},
 		{"a short round", 0, 0, 3, 0, push(8), ms - 1, 0},
-		{"free for a quarter of a round", 0, 0, 3, ms, push(8), 4 * ms, 3 * ms},
+		{"messages that came together", 0, 0, 3, 0, func(turns *gateway.Turns) { turns.Push(0, 8, 1, ms-1) }, 2 * ms, 0},
+		{"free for a quarter of a round", 0, 0, 3, 2 * ms, push(8), 4 * ms, 3 * ms},
 		{"free for longer than the round before", 0, 0, 3, 0, func(turns *gateway.Turns) {
-			turns.Push(0, 8, 1)
+			turns.Push(0, 8, 1, ms)
 			turns.Turn(ms / 2)
-			time.Sleep(ms) //nolint:forbidigo // the bubble's clock
-			turns.Push(0, 8, 1)
+			time.Sleep(2 * ms) //nolint:forbidigo // the bubble's clock
+			turns.Push(0, 8, 1, ms)
 		}, 4 * ms, 0},
 		{"two messages to each", 0, 0, 3, 0, push(2), 2 * ms, 2 * ms},
-		{"one message to each", 0, 0, 3, 0, push(1), 2 * ms, 0},
-		{"as many as one write joins", 0, 0, 3, 0, push(50), 2 * ms, 2 * ms},
-		{"more than one write joins", 0, 0, 3, 0, push(51), 2 * ms, 0},
+		{"one message to each", 0, 0, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 1, 1, 0)
+			turns.Push(1, 2, 1, 0)
+		}, 2 * ms, 0},
+		{"half of what one write joins", 0, 0, 3, 0, push(25), 2 * ms, 2 * ms},
+		{"more than half of what one write joins", 0, 0, 3, 0, push(26), 2 * ms, 0},
+		{"half of the bytes that one write joins", 0, 0, 3, 0, func(turns *gateway.Turns) { turns.Push(0, 2, 150<<10-50, ms) }, 2 * ms, 2 * ms},
+		{"more than half of the bytes that one write joins", 0, 0, 3, 0, func(turns *gateway.Turns) { turns.Push(0, 2, 150<<10, ms) }, 2 * ms, 0},
 		{"after more than one write joins", 0, 0, 2, 0, func(turns *gateway.Turns) {
-			turns.Push(0, 51, 1)
+			turns.Push(0, 51, 1, ms)
 			turns.Turn(2 * ms)
-			turns.Push(0, 8, 1)
+			turns.Push(0, 8, 1, ms)
 		}, 2 * ms, 2 * ms},
-		{"many", 0, 64, 3, 0, push(63), 2 * ms, 2 * ms},
-		{"so many that more would save nothing", 0, 64, 3, 0, push(64), 2 * ms, 0},
-		{"as many as it takes", 0, 0, 3, 0, func(turns *gateway.Turns) {
-			turns.Push(0, 50, 1)
-			turns.Push(1, 50, 1)
+		{"many", 0, 200, 3, 0, push(63), 2 * ms, 2 * ms},
+		{"so many that more would save nothing", 0, 200, 3, 0, push(64), 2 * ms, 0},
+		{"half of what it takes", 0, 200, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 50, 1, ms)
+			turns.Push(1, 14, 1, 0)
+		}, 2 * ms, 2 * ms},
+		{"more than half of what it takes", 0, 200, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 50, 1, ms)
+			turns.Push(1, 15, 1, 0)
 		}, 2 * ms, 0},
 		{"half of the messages that fit", 16, 0, 3, 0, push(8), 2 * ms, 2 * ms},
 		{"more of the messages that fit", 15, 0, 3, 0, push(8), 2 * ms, 0},
-		{"half of the bytes that fit", 0, 0, 3, 0, func(turns *gateway.Turns) { turns.Push(0, 5, bytes/10) }, 2 * ms, 2 * ms},
-		{"more of the bytes that fit", 0, 0, 3, 0, func(turns *gateway.Turns) { turns.Push(0, 6, bytes/10) }, 2 * ms, 0},
+		{"half of the bytes that fit", 0, 0, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 5, 50<<10, ms)
+			turns.Push(1, 5, 50<<10, 0)
+		}, 2 * ms, 2 * ms},
+		{"more of the bytes that fit", 0, 0, 3, 0, func(turns *gateway.Turns) {
+			turns.Push(0, 5, 51<<10, ms)
+			turns.Push(1, 5, 51<<10, 0)
+		}, 2 * ms, 0},
 		{"few messages of the topic with many subscribers", 0, 0, 3, 0, func(turns *gateway.Turns) {
-			turns.Push(0, 1, 1)
-			turns.Push(1, 20, 1)
+			turns.Push(0, 1, 1, ms)
+			turns.Push(1, 20, 1, ms)
 		}, 2 * ms, 0},
 		{"many messages of the topic with many subscribers", 0, 0, 3, 0, func(turns *gateway.Turns) {
-			turns.Push(0, 20, 1)
-			turns.Push(1, 1, 1)
+			turns.Push(0, 20, 1, ms)
+			turns.Push(1, 1, 1, 0)
 		}, 2 * ms, 2 * ms},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				turns := gateway.NewTurns(100, cmp.Or(tt.central, 1000), cmp.Or(tt.join, 50), 500, 5)
+				// A write joins 600 KiB; 1 KiB fits for each of the 1000 messages.
+				turns := gateway.NewTurns(128, cmp.Or(tt.central, 1000), cmp.Or(tt.join, 50), 500, 5)
 				for range tt.busy {
-					turns.Push(0, 8, 1)
+					turns.Push(0, 8, 1, ms)
 					turns.Turn(2 * ms)
 				}
 				time.Sleep(tt.gap) //nolint:forbidigo // the bubble's clock
@@ -88,10 +104,10 @@ func TestWhatComesDuringARestIsJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := gateway.NewTurns(100, 1000, 50, 500, 5)
 		for range 3 {
-			turns.Push(0, 8, 1)
+			turns.Push(0, 8, 1, ms)
 			turns.Turn(2 * ms)
 		}
-		turns.Push(0, 8, 1)
+		turns.Push(0, 8, 1, ms)
 		done := make(chan time.Duration)
 		go func() {
 			_, rested := turns.Turn(2 * ms)
@@ -101,8 +117,8 @@ func TestWhatComesDuringARestIsJoined(t *testing.T) {
 		if turns.Inline(1) {
 			t.Error("a dispatcher writes while the consumer has the lane")
 		}
-		turns.Push(0, 3, 1)
-		turns.Push(1, 2, 1)
+		turns.Push(0, 3, 1, ms)
+		turns.Push(1, 2, 1, ms)
 		if rested := <-done; rested != 2*ms {
 			t.Errorf("it rested for %v", rested)
 		}
@@ -118,7 +134,7 @@ func TestInlineWritesAreNotRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := gateway.NewTurns(100, 1000, 50, 500, 5)
 		for i := range 10 {
-			turns.Push(0, 8, 1)
+			turns.Push(0, 8, 1, ms)
 			if _, rested := turns.Turn(2 * ms); rested != 0 {
 				t.Fatalf("it rests for %v after round %d", rested, i)
 			}

@@ -311,7 +311,7 @@ func (e evidence) ceilingCheck() reports.Check {
 	default:
 		c.Status = when(share > ceilingShare, reports.CheckDegraded)
 	}
-	c.Value = fmt.Sprintf("%.0f %% of %.0f/s", share*100, max(own.DeliveriesPerSecond, own.Shown))
+	c.Value = fmt.Sprintf("%.0f %% of %.0f reads/s", share*100, max(own.DeliveriesPerSecond, own.Shown))
 	return c
 }
 

@@ -421,3 +421,6 @@ func HeadroomOfRun(workers []time.Duration, servers time.Duration, isolated bool
 	d := usedBetween(from, to, n)
 	return headroom(demand{each: make([]time.Duration, len(d.each))}, d, seconds, processors)
 }
+
+// FinishSweep fills in a sweep that is over.
+func FinishSweep(ctx context.Context, s *reports.Sweep) { finish(ctx, s, nil) }

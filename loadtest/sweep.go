@@ -69,17 +69,18 @@ func finish(ctx context.Context, s *reports.Sweep, failed error) {
 	case s.Interrupted && !s.Complete:
 		s.ExitCode = ExitInterrupted
 	default:
-		compared := false
-		for _, q := range s.Questions {
-			if s.Cells[q.Baseline].Runs == 0 {
+		settings, compared := false, false
+		for i, c := range s.Cells {
+			switch isDefault := slices.ContainsFunc(s.Questions, func(q reports.SweepQuestion) bool { return q.Baseline == i }); {
+			case isDefault && c.Runs == 0:
 				s.ExitCode = ExitInvalid
+			case !isDefault:
+				settings = true
+				compared = compared || c.Runs > 0
 			}
 		}
-		for i, c := range s.Cells {
-			compared = compared || c.Runs > 0 && !slices.ContainsFunc(s.Questions, func(q reports.SweepQuestion) bool { return q.Baseline == i })
-		}
-		if !compared {
-			s.ExitCode = ExitInvalid // the default alone answers nothing
+		if settings && !compared {
+			s.ExitCode = ExitInvalid // the default alone does not answer what was asked
 		}
 	}
 }

@@ -139,3 +139,32 @@ func refused(t *testing.T, o loadtest.SweepOptions, dir string) {
 		t.Errorf("a refused sweep was written to: %v", err)
 	}
 }
+
+// A sweep answers when its default has runs that count, and one of the other settings, if it has any.
+func TestSweepExitCode(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		runs    []int // that count, of each cell; the first is the default
+		invalid bool
+	}{
+		{"all", []int{3, 3}, false},
+		{"one setting of two", []int{3, 0, 1}, false},
+		{"no setting", []int{3, 0, 0}, true},
+		{"no default", []int{0, 3}, true},
+		{"the default is all there is", []int{3}, false},
+		{"nothing", []int{0}, true},
+	} {
+		s := &reports.Sweep{Complete: true, Questions: []reports.SweepQuestion{{Baseline: 0}}, Objectives: []reports.SweepObjective{reports.Objective("delivery.p99")}}
+		for cell, n := range tt.runs {
+			s.Cells = append(s.Cells, reports.SweepCell{Default: cell == 0})
+			for range n {
+				s.Runs = append(s.Runs, reports.SweepRun{Step: len(s.Runs), Cell: cell, Verdict: reports.Valid, Metrics: map[string]float64{"delivery.p99": 1}})
+			}
+		}
+		loadtest.FinishSweep(t.Context(), s)
+		if got := s.ExitCode == loadtest.ExitInvalid; got != tt.invalid || !got && s.ExitCode != loadtest.ExitOK {
+			t.Errorf("%s: exit code %d", tt.name, s.ExitCode)
+		}
+	}
+}

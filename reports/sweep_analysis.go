@@ -250,9 +250,13 @@ func (o SweepObjective) worse(base, next []float64) bool {
 // findings are what a question's cells say, in words, the verdict first.
 func (s *Sweep) findings(question int) []string {
 	q := s.Questions[question]
-	others, finals, most := 0, 0, 0
+	settings, others, finals, most := 0, 0, 0, 0
 	for _, c := range s.cellsOf(question) {
-		if s.Cells[c].Default || s.Cells[c].Runs == 0 {
+		if s.Cells[c].Default {
+			continue
+		}
+		settings++
+		if s.Cells[c].Runs == 0 {
 			continue
 		}
 		others++
@@ -261,7 +265,10 @@ func (s *Sweep) findings(question int) []string {
 			most = max(most, s.Cells[c].Runs)
 		}
 	}
-	if others == 0 {
+	switch {
+	case settings == 0:
+		return []string{"The default is the only setting here: its figures stand for themselves."}
+	case others == 0:
 		return []string{"Nothing has been measured that can be compared."}
 	}
 	if s.Cells[q.Baseline].Runs == 0 {

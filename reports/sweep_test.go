@@ -182,3 +182,15 @@ func TestSweepWithoutEffectSaysSo(t *testing.T) {
 		}
 	}
 }
+
+// Where only what the question is about has several values, each question has the default alone.
+func TestSweepOfTheDefaultAlone(t *testing.T) {
+	t.Parallel()
+	s := planted("grid", 3, 0.03, nothing)
+	s.Cells, s.Rounds[0].Cells = s.Cells[:1], []int{0}
+	s.Runs = slices.DeleteFunc(s.Runs, func(r reports.SweepRun) bool { return r.Cell != 0 })
+	s.Fill()
+	if text := s.Summary(""); !strings.Contains(text, "The default is the only setting here") || !strings.Contains(text, "4    1000           32              15 ") {
+		t.Error(text)
+	}
+}

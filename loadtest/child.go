@@ -214,7 +214,7 @@ func (c *child) ready(ctx context.Context, timeout time.Duration) (announcement,
 		case line, ok := <-c.lines:
 			if !ok {
 				<-c.exited
-				return announcement{}, c.died()
+				return announcement{}, c.endedEarly(ctx)
 			}
 			var a announcement
 			if json.Unmarshal(line, &a) != nil || a.Event != "ready" {
@@ -231,6 +231,28 @@ func (c *child) ready(ctx context.Context, timeout time.Duration) (announcement,
 			return announcement{}, context.Cause(ctx)
 		}
 	}
+}
+
+// interruptGrace is for how long the signal that ended a child may take to reach this process.
+const interruptGrace = time.Second
+
+// endedEarly is the error for a service that ended before it was ready. A terminal's Ctrl-C
+// goes to a whole process group, and a child is in ours until it has made its own: it may die
+// of what interrupts the run, a moment before the run knows.
+func (c *child) endedEarly(ctx context.Context) error {
+	c.mu.Lock()
+	status, ok := c.state.Sys().(syscall.WaitStatus)
+	c.mu.Unlock()
+	if ok && status.Signaled() && status.Signal() == syscall.SIGINT {
+		timer := time.NewTimer(interruptGrace)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+	return c.died()
 }
 
 // died is the error for a process that ended by itself.

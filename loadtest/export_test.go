@@ -424,3 +424,15 @@ func HeadroomOfRun(workers []time.Duration, servers time.Duration, isolated bool
 
 // FinishSweep fills in a sweep that is over.
 func FinishSweep(ctx context.Context, s *reports.Sweep) { finish(ctx, s, nil) }
+
+// ReadyOf waits for a service that is a shell's script to be ready.
+func ReadyOf(ctx context.Context, dir, script string) error {
+	n := newNursery(dir, "/bin/sh", nil)
+	defer n.close(time.Second)
+	c, err := n.startOf("/bin/sh", "manager", "manager", false, "-c", script)
+	if err != nil {
+		return err
+	}
+	_, err = c.ready(ctx, time.Minute)
+	return err
+}

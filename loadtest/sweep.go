@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"firetower/reports"
@@ -70,13 +69,13 @@ func finish(ctx context.Context, s *reports.Sweep, failed error) {
 		s.ExitCode = ExitInterrupted
 	default:
 		settings, compared := false, false
-		for i, c := range s.Cells {
-			switch isDefault := slices.ContainsFunc(s.Questions, func(q reports.SweepQuestion) bool { return q.Baseline == i }); {
-			case isDefault && c.Runs == 0:
-				s.ExitCode = ExitInvalid
-			case !isDefault:
+		for _, c := range s.Cells {
+			switch {
+			case !c.Default:
 				settings = true
 				compared = compared || c.Runs > 0
+			case c.Runs == 0:
+				s.ExitCode = ExitInvalid
 			}
 		}
 		if settings && !compared {

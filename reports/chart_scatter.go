@@ -146,11 +146,12 @@ func (p parallel) svg() string {
 			v.path("thread "+l.class, d.String(), l.title)
 		}
 		for i, a := range p.axes {
+			on := func(at float64) (x, y float64) { return point(i, at) }
 			if f.narrow {
-				p.row(v, f, a, func(at float64) (x, y float64) { return point(i, at) })
-				continue
+				a.row(v, f, on)
+			} else {
+				p.column(v, f, i, step, on)
 			}
-			p.column(v, f, i, step, func(at float64) (x, y float64) { return point(i, at) })
 		}
 	})
 }
@@ -180,7 +181,7 @@ func (p parallel) column(v *canvas, f frame, i int, step float64, point func(at 
 }
 
 // row draws an axis lying, its name above it and the labels below.
-func (p parallel) row(v *canvas, f frame, a parallelAxis, point func(at float64) (x, y float64)) {
+func (a parallelAxis) row(v *canvas, f frame, point func(at float64) (x, y float64)) {
 	_, y := point(0)
 	v.hline("axis", f.left, f.width-f.right, y)
 	v.text("title halo", "start", 0, y-9, fit(a.name, f.width))

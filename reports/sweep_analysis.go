@@ -266,7 +266,7 @@ func (s *Sweep) findings(question int) []string {
 		}
 	}
 	switch {
-	case settings == 0:
+	case settings == 0 && s.Cells[q.Baseline].Runs > 0:
 		return []string{"The default is the only setting here: its figures stand for themselves."}
 	case others == 0:
 		return []string{"Nothing has been measured that can be compared."}

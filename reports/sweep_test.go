@@ -193,4 +193,9 @@ func TestSweepOfTheDefaultAlone(t *testing.T) {
 	if text := s.Summary(""); !strings.Contains(text, "The default is the only setting here") || !strings.Contains(text, "4    1000           32              15 ") {
 		t.Error(text)
 	}
+	s.Runs = nil
+	s.Fill()
+	if text := s.Summary(""); strings.Contains(text, "its figures stand for themselves") {
+		t.Error(text)
+	}
 }

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -75,3 +76,10 @@ func CeilingCheck(loop string, share float64, note string) reports.Check {
 
 // Steady is steady.
 var Steady = steady
+
+// ScrapeSeries reads what the servers' series take of one server.
+func ScrapeSeries(ctx context.Context, addr string) map[string]float64 {
+	s := newSeriesScraper()
+	defer s.close()
+	return s.one(ctx, addr, seriesMetric)
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,10 +40,18 @@ const (
 
 // scraper reads metrics over connections that it keeps. Answers are not compressed,
 // which would cost the server more than it saves on loopback.
-type scraper struct{ client http.Client }
+type scraper struct {
+	client http.Client
+	query  string // of the request
+}
 
-func newScraper(timeout time.Duration) *scraper {
-	return &scraper{http.Client{Timeout: timeout, Transport: &http.Transport{DisableCompression: true}}}
+// newScraper makes one that asks for metrics by their names, or for all when there are
+// none. Servers that cannot select, as older builds, answer with all.
+func newScraper(timeout time.Duration, names ...string) *scraper {
+	return &scraper{
+		client: http.Client{Timeout: timeout, Transport: &http.Transport{DisableCompression: true}},
+		query:  url.Values{"name[]": names}.Encode(),
+	}
 }
 
 func (s *scraper) close() { s.client.CloseIdleConnections() }
@@ -59,7 +68,8 @@ func (s *scraper) scrape(ctx context.Context, addrs []string, keep func(name str
 }
 
 func (s *scraper) one(ctx context.Context, addr string, keep func(string) bool) counterSet {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
+	from := url.URL{Scheme: "http", Host: addr, Path: "/metrics", RawQuery: s.query}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
 	if err != nil {
 		return nil
 	}

@@ -6,10 +6,11 @@ import (
 )
 
 // coordinatorSpare is how many more processors Go has than there are while a run goes on: one for each thread that
-// sleeps in system calls to be on time, the publisher's and the hiccup meter's. What the publisher makes ready, such as
-// the writer of a gRPC stream, is in the queue of its processor, which its sleep keeps. Another processor takes it from
-// there at once if one is idle; were the meter asleep on the only other one, Go's monitor would come to it up to 20 ms
-// later, and that wait would be told of the server. Without these, p99.9 of a thousand rooms was 20 ms in place of 12, and the floor's 4.
+// sleeps without telling Go's scheduler (holdUntil), the publisher's and the hiccup meter's. What the publisher makes
+// ready, such as the writer of a gRPC stream, is in the queue of its processor, which its sleep keeps. Another processor
+// takes it from there at once if one is idle. Without these, p99.9 of a thousand rooms was 20 ms in place of 12, and the
+// floor's 4. Were the scheduler told, its monitor would look every 20 us whether to take a processor from a sleeper: a
+// tenth of a core, from which servers and clients run too.
 const coordinatorSpare = 2
 
 // spare are the processors that Go has beyond those that are meant.

@@ -197,7 +197,7 @@ func (p *publisher) wait(ctx context.Context, due int64) bool {
 		if now >= due {
 			return true
 		}
-		sleepUntil(min(due, now+int64(sliceOfSleep)))
+		holdUntil(min(due, now+int64(sliceOfSleep)))
 	}
 }
 
@@ -288,7 +288,7 @@ func (p *publisher) closed(ctx context.Context, phase simulator.Phase, length ti
 		case now-progress > int64(flowStall):
 			base, written, progress = count, 0, now
 		default:
-			sleepUntil(now + int64(flowPoll))
+			holdUntil(now + int64(flowPoll))
 		}
 	}
 }

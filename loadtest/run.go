@@ -238,7 +238,7 @@ func (r *run) execute(soft context.Context) error {
 	wg.Go(func() { r.watch(hard, fail) })
 	wg.Go(func() { r.sampler.run(hard) })
 	wg.Go(func() { r.servers.run(hard) })
-	wg.Go(func() { r.meter.run(hard, r.clock, sleepUntil) })
+	wg.Go(func() { r.meter.run(hard, r.clock, holdUntil) })
 
 	err := r.prepare(ctx)
 	if err == nil {

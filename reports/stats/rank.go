@@ -19,16 +19,50 @@ type Test struct {
 	Exact bool
 }
 
-// exactLimit is up to how many observations, of both samples together, the tests
-// count every arrangement. C(50, 25) = 1.3e14 and 2^50 = 1.1e15 are whole numbers in
-// a float64, so the counts are exact; beyond, the normal distribution takes over.
-const exactLimit = 50
+const (
+	// exactPairs is up to how many pairs SignedRank counts every choice of signs, of which
+	// there are 2^50.
+	exactPairs = 50
+	// exactTotal is up to how many observations of both samples together MannWhitney may
+	// count every arrangement, which takes time and memory; exactCount is how many whole
+	// numbers a float64 holds without a gap.
+	exactTotal, exactCount = 200, 1 << 53
+)
+
+// countable tells whether every arrangement of two samples is counted. A small sample
+// against a large one must be: far out in its tails, where a correction for many
+// questions looks, the normal distribution is off by orders of magnitude.
+func countable(m, n int) bool { return m+n <= exactTotal && arrangements(m, n) < exactCount }
+
+// arrangements is the number of ways to choose which of m+n observations are the n,
+// C(m+n, n).
+func arrangements(m, n int) float64 {
+	c := 1.0
+	for i := 1; i <= min(m, n); i++ {
+		c *= float64(max(m, n)+i) / float64(i)
+	}
+	return c
+}
+
+// LeastRankSum is the smallest P that MannWhitney gives to samples of m and n: that of a
+// perfect order.
+func LeastRankSum(m, n int) float64 {
+	switch {
+	case m == 0 || n == 0:
+		return 1
+	case countable(m, n):
+		return math.Min(1, 2/arrangements(m, n))
+	default:
+		return normalRankSum(0, m, n, nil)
+	}
+}
 
 // MannWhitney tests whether two independent samples come from one distribution
-// (Wilcoxon's rank-sum test). Up to 50 observations together P is exact, with ties
-// too: it is then the permutation distribution of the midranks as they are. Beyond,
-// it is the normal approximation with the tie and continuity corrections. A sample
-// without observations tests nothing: P is 1.
+// (Wilcoxon's rank-sum test). P is exact, with ties too, while the arrangements of both
+// samples can be counted: those of 56 observations or less, and of up to 200 when one
+// sample is small. It is then the permutation distribution of the midranks as they are.
+// Beyond, it is the normal approximation with the tie and continuity corrections. A
+// sample without observations tests nothing: P is 1.
 func MannWhitney(a, b []float64) Test {
 	m, n := len(a), len(b)
 	ranks, ties := midranks(slices.Concat(a, b))
@@ -39,11 +73,13 @@ func MannWhitney(a, b []float64) Test {
 	t := Test{Statistic: float64(sum)/2 - float64(n*(n+1))/2, P: 1, Exact: true}
 	switch {
 	case m == 0 || n == 0:
-	case m+n > exactLimit:
+	case !countable(m, n):
 		t.Exact = false
 		t.P = normalRankSum(t.Statistic, m, n, ties)
 	case len(ties) == m+n:
 		t.P = twoSided(rankSumCounts(m, n), int(math.Round(t.Statistic)))
+	case m < n: // the other sample's ranks are the rest, and its choices fewer to count
+		t.P = twoSided(tiedRankSumCounts(ties, m), (m+n)*(m+n+1)-sum)
 	default:
 		t.P = twoSided(tiedRankSumCounts(ties, n), sum)
 	}
@@ -72,7 +108,7 @@ func SignedRank(differences []float64) Test {
 	if len(d) == 0 {
 		return t
 	}
-	if len(d) > exactLimit {
+	if len(d) > exactPairs {
 		t.Exact = false
 		mean, variance := 0.0, 0.0
 		for _, r := range ranks {
@@ -111,8 +147,10 @@ func midranks(values []float64) (doubled, ties []int) {
 
 // rankSumCounts counts, for every U from 0 to mn, the arrangements of m and n
 // observations without ties that have it: the coefficients of the Gaussian binomial
-// C(m+n, n)_q, built as the product over i of (1-q^(m+i)) / (1-q^i).
+// C(m+n, n)_q, built as the product over i of (1-q^(m+i)) / (1-q^i). Both ways round it
+// is the same.
 func rankSumCounts(m, n int) []float64 {
+	m, n = max(m, n), min(m, n)
 	size := m*n + 1
 	c := make([]float64, size)
 	c[0] = 1

@@ -24,8 +24,8 @@ type Estimate struct {
 
 // Shift estimates by how much next lies above base: the median of all differences
 // between one of each (Hodges and Lehmann), with an interval between two of those
-// differences that needs no assumption but that both have the same shape. Up to 50
-// observations the confidence is exact, for values without ties; ties make it higher.
+// differences that needs no assumption but that both have the same shape. Where
+// MannWhitney is exact the confidence is too, for values without ties; ties make it higher.
 func Shift(base, next []float64, confidence float64) Estimate {
 	differences := make([]float64, 0, len(base)*len(next))
 	for _, b := range base {
@@ -36,7 +36,7 @@ func Shift(base, next []float64, confidence float64) Estimate {
 	slices.Sort(differences)
 	m, n := len(base), len(next)
 	var counts []float64
-	if m+n <= exactLimit {
+	if countable(m, n) {
 		counts = rankSumCounts(m, n)
 	}
 	return fromOrdered(differences, counts, math.Sqrt(float64(m*n*(m+n+1))/12), confidence)
@@ -55,7 +55,7 @@ func PairedShift(differences []float64, confidence float64) Estimate {
 	}
 	slices.Sort(walsh)
 	var counts []float64
-	if n <= exactLimit {
+	if n <= exactPairs {
 		ranks := make([]int, n)
 		for i := range ranks {
 			ranks[i] = i + 1

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"firetower/reports"
+	"firetower/reports/stats"
 	"firetower/scenarios"
 )
 
@@ -130,10 +131,12 @@ func quantity(text string) (float64, bool) {
 	return v, err == nil && v > 0
 }
 
-// decide finds the best, the tie set and the recommendation. The cheapest of the tie
-// set is the one that is nearest to the default, which the default is itself; another
-// is recommended only when it is shown to be better than the default, or when the
-// default does not keep the constraints.
+// decide finds the best, the tie set and the recommendation. A default that keeps the
+// constraints stays, unless a setting that keeps them is shown to be better: then it is the
+// cheapest of those, of the tie set if there are any in it. A best that scatters has
+// the default in its tie set too, and must not hide them. Where the default does not keep the
+// constraints it is the cheapest of the tie set. The cheapest is the one that is nearest to
+// the default, then takes the fewest resources.
 func (p *TunePlan) decide(t *reports.Tune) {
 	s := t.Search
 	slices.SortStableFunc(t.Candidates, func(a, b reports.TuneCandidate) int {
@@ -166,19 +169,19 @@ func (p *TunePlan) decide(t *reports.Tune) {
 	case len(keeping) == 0:
 		t.Verdict = reports.TuneNone
 	default:
-		base := s.Questions[0].Baseline
-		t.Recommended = cheapest(t, func(c int) bool {
-			return !defaultKeeps || c == base || s.Cells[c].Figures[0].Verdict == "improved"
-		})
+		better := improved(s, keeping)
 		switch {
-		case (t.Recommended < 0 || t.Recommended == base) && p.least(t) > reports.SweepAlpha:
-			t.Recommended, t.Verdict = -1, reports.TuneUnconfirmed
-		case t.Recommended < 0 || t.Recommended == base:
-			t.Recommended, t.Verdict = base, reports.TuneDefault
 		case !defaultKeeps:
-			t.Verdict = reports.TuneKeeps
+			t.Recommended, t.Verdict = cheapest(t, t.Tie), reports.TuneKeeps
+		case len(better) > 0:
+			t.Recommended, t.Verdict = cheapest(t, better), reports.TuneImproved
+			if c := cheapest(t, improved(s, t.Tie)); c >= 0 {
+				t.Recommended = c
+			}
+		case p.least(t) > reports.SweepAlpha:
+			t.Recommended, t.Verdict = -1, reports.TuneUnconfirmed
 		default:
-			t.Verdict = reports.TuneImproved
+			t.Recommended, t.Verdict = s.Questions[0].Baseline, reports.TuneDefault
 		}
 	}
 }
@@ -197,13 +200,24 @@ func (p *TunePlan) least(t *reports.Tune) float64 {
 	return reports.LeastP(s.Cells[s.Questions[0].Baseline].Runs, runs, finalists)
 }
 
-// cheapest is the member of the tie set that is nearest to the default, then takes the
-// fewest resources; -1 when none will do.
-func cheapest(t *reports.Tune, will func(cell int) bool) int {
+// improved are those of some cells that are shown to beat the default in the objective.
+func improved(s *reports.Sweep, cells []int) []int {
+	var out []int
+	for _, c := range cells {
+		if s.Cells[c].Figures[0].Verdict == string(stats.Improved) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// cheapest is the one of some candidates that is nearest to the default, then takes the
+// fewest resources; -1 of none.
+func cheapest(t *reports.Tune, cells []int) int {
 	best := -1
 	var of reports.TuneCandidate
 	for _, c := range t.Candidates {
-		if !slices.Contains(t.Tie, c.Cell) || !will(c.Cell) {
+		if !slices.Contains(cells, c.Cell) {
 			continue
 		}
 		if best < 0 || cmp.Or(cmp.Compare(c.Changed, of.Changed), cmp.Compare(c.Steps, of.Steps), cmp.Compare(c.Resources, of.Resources)) < 0 {
@@ -242,6 +256,9 @@ func (p *TunePlan) say(t *reports.Tune) []string {
 		say("%s: %s.", t.Objective.Name, against(s.Cells[t.Recommended].Figures[0]))
 	default:
 		say("Take %s: its %s is %s.", s.Label(t.Recommended), t.Objective.Name, against(s.Cells[t.Recommended].Figures[0]))
+		if f := s.Cells[t.Best].Figures[0]; f.Verdict != string(stats.Improved) && t.Best != base {
+			say("%s has the better median, but is not shown to beat the default: %s.", s.Label(t.Best), against(f))
+		}
 	}
 	var tie []string
 	for _, c := range t.Tie {
@@ -252,7 +269,11 @@ func (p *TunePlan) say(t *reports.Tune) []string {
 		tie = append(tie, name)
 	}
 	if len(tie) > 1 {
-		say("Not told from the best within %.3g %%: %s. Of these the nearest to the default is taken, then the one with the least resources.", 100*t.Objective.Delta, strings.Join(tie, "; "))
+		which := "these"
+		if t.Verdict == reports.TuneImproved {
+			which = "those that are shown to beat the default"
+		}
+		say("Not told from the best within %.3g %%: %s. Of %s the nearest to the default is taken, then the one with the least resources.", 100*t.Objective.Delta, strings.Join(tie, "; "), which)
 	}
 	say("How sure: %s of each finalist and the default, interleaved, new processes each, none of them used to choose the finalists. %s",
 		confirming(t), coverage(t))

@@ -112,6 +112,38 @@ func TestTuneRecommends(t *testing.T) {
 	}
 }
 
+// The best of the finalists scatters, so that the default cannot be told from it. What is
+// shown to beat the default is taken all the same.
+func TestTuneSeesThroughABestThatScatters(t *testing.T) {
+	t.Parallel()
+	p := tuneOf(t, loadtest.TuneSettings{Space: "bucket.Num=1,2,4"})
+	s := searched(t, p, func([]string) float64 { return 25 }).Search
+	figures := map[string][]float64{"4": {100, 101, 102, 103, 104}, "2": {80, 81, 82, 83, 84}, "1": {70, 75, 79, 120, 130}}
+	seen := map[int]int{}
+	for i := range s.Runs {
+		r := &s.Runs[i]
+		of := figures[s.Cells[r.Cell].Values[0]]
+		if r.Round == len(s.Rounds)-1 {
+			r.Metrics["delivery.p99"] = of[seen[r.Cell]%len(of)]
+			seen[r.Cell]++
+		}
+	}
+	s.Fill()
+	answer, err := p.Answer(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Verdict != reports.TuneImproved || answer.Search.Label(answer.Recommended) != "Num=2" || answer.Search.Label(answer.Best) != "Num=1" {
+		t.Errorf("%s, %d, best %d: %q", answer.Verdict, answer.Recommended, answer.Best, answer.Findings)
+	}
+	for _, want := range []string{"Take Num=2", "Num=1 has the better median, but is not shown to beat the default"} {
+		if !strings.Contains(strings.Join(answer.Findings, "\n"), want) {
+			t.Errorf("does not say %q: %q", want, answer.Findings)
+		}
+	}
+	written(t, answer)
+}
+
 // recommendationLoads loads the recommended file as the gateway does.
 func recommendationLoads(t *testing.T, answer *reports.Tune) {
 	t.Helper()

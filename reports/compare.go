@@ -35,7 +35,8 @@ type Comparison struct {
 	Scenario string `json:"scenario"`
 	Base     Side   `json:"base"`
 	New      Side   `json:"new"`
-	// Verdict is that of the primary figures together.
+	// Verdict is that of the primary figures together; what was lost without a fault to
+	// explain it makes it regressed, or keeps it from being improved.
 	Verdict stats.Verdict `json:"verdict"`
 	// Runs is how many runs of each side would decide what is inconclusive, by what is
 	// known now; 0 when nothing is, or when that cannot be told.
@@ -53,6 +54,8 @@ type Comparison struct {
 	Unlike []string `json:"unlike,omitempty"`
 	// Differences are what else differs between the machines, builds and settings.
 	Differences []string `json:"differences,omitempty"`
+	// Losses say what each side lost that no fault explains; empty when neither lost anything.
+	Losses []string `json:"losses,omitempty" schema:"optional"`
 	// Notes are what a reader must know of the comparison.
 	Notes []string `json:"notes,omitempty"`
 	// Figures are the primary ones first, which the verdict is of, and then others.
@@ -384,6 +387,53 @@ func (c *Comparison) judge(b, n counted, turns bool, o CompareOptions) {
 		}
 	}
 	c.Verdict = stats.Overall(verdicts)
+	c.weighLosses(b, n)
+}
+
+// losses are what runs lost that no fault explains.
+type losses struct {
+	runs                 int
+	deliveries, expected int64
+}
+
+func (c counted) losses() losses {
+	var l losses
+	for _, r := range c.runs {
+		l.expected += r.Expected
+		if r.Churn != nil {
+			l.expected += r.Churn.Due
+		}
+		if lost := r.LossUnexplained(); lost > 0 {
+			l.runs++
+			l.deliveries += lost
+		}
+	}
+	return l
+}
+
+// weighLosses keeps a build from being praised for what it did not deliver: a lost message
+// has no latency, and those that were left had the less to wait for. A loss that no fault
+// explains is a defect, whatever else the runs say.
+func (c *Comparison) weighLosses(b, n counted) {
+	was, is := b.losses(), n.losses()
+	if was.runs+is.runs == 0 {
+		return
+	}
+	for _, side := range []struct {
+		label string
+		losses
+		of int
+	}{{c.New.Label, is, len(n.runs)}, {c.Base.Label, was, len(b.runs)}} {
+		c.Losses = append(c.Losses, fmt.Sprintf("%s lost %s of %s deliveries that no fault explains, in %d of %s.",
+			side.label, commas(side.deliveries), commas(side.expected), side.runs, plural(int64(side.of), "run")))
+	}
+	more := float64(is.deliveries)*float64(was.expected) > float64(was.deliveries)*float64(is.expected)
+	switch {
+	case was.runs == 0:
+		c.Verdict = stats.Regressed
+	case more && (c.Verdict == stats.Improved || c.Verdict == stats.Same):
+		c.Verdict = stats.Inconclusive
+	}
 }
 
 // censor takes back what rates that were never exceeded cannot tell: with a search on

@@ -54,7 +54,7 @@ func (c *Comparison) reasons() []string {
 			out = append(out, fmt.Sprintf("Left out: %s: %s", e.Run, e.Reason))
 		}
 	}
-	out = append(out, c.Notes...)
+	out = append(append(out, c.Losses...), c.Notes...)
 	for _, s := range []Side{c.Base, c.New} {
 		if s.Within != nil {
 			out = append(out, s.Label+": "+s.Within.String())

@@ -320,6 +320,51 @@ func TestCompareTellsOfAnotherSetting(t *testing.T) {
 	}
 }
 
+// What a build loses has no latency, and makes it no better.
+func TestCompareWeighsLosses(t *testing.T) {
+	t.Parallel()
+	losing := func(target string, factor float64, seed uint64, lost int64, faults bool) reports.Set {
+		s := turns(t, target, 10, factor, seed)
+		for _, r := range s.Runs {
+			r.LostUnexplained, r.Faults = 0, nil
+			if lost == 0 {
+				continue
+			}
+			if r.Churn = (&reports.Churn{Due: 1000, Received: 1000 - lost, Lost: lost}); faults {
+				r.Faults = []reports.Fault{{}}
+			}
+		}
+		return s
+	}
+	for _, tt := range []struct {
+		name       string
+		base, next int64
+		factor     float64
+		faults     bool
+		want       stats.Verdict
+		says       string
+	}{
+		{"the new one loses, and is the faster for it", 0, 100, 0.8, false, stats.Regressed, "firetower lost 1,000 of 50,010 deliveries that no fault explains, in 10 of 10 runs."},
+		{"it loses more", 50, 100, 0.8, false, stats.Inconclusive, "firetower lost 1,000 of"},
+		{"it loses less", 100, 50, 0.8, false, stats.Improved, "firetower lost 500 of"},
+		{"the old one alone loses", 100, 0, 0.8, false, stats.Improved, "firetower lost 0 of"},
+		{"the fault explains it", 0, 100, 0.8, true, stats.Improved, ""},
+		{"nothing is lost", 0, 0, 0.8, false, stats.Improved, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, text := compared(t, losing("firetower@/old", 1, 1, tt.base, tt.faults), losing("firetower", tt.factor, 2, tt.next, tt.faults), true)
+			if c.Verdict != tt.want {
+				t.Errorf("%s\n%s", c.Verdict, text)
+			}
+			notes := strings.Join(c.Losses, "\n")
+			if (tt.says == "") != (notes == "") || !strings.Contains(notes, tt.says) || !strings.Contains(text, tt.says) {
+				t.Errorf("says %q", notes)
+			}
+		})
+	}
+}
+
 func TestCompareLeavesInvalidRunsOut(t *testing.T) {
 	t.Parallel()
 	base, next := setOf(t, "a", 4, 400), setOf(t, "b", 4)

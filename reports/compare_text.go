@@ -177,7 +177,7 @@ func (c *Comparison) warnings() []string {
 		}
 		add("FORCED, unlike in %s", u)
 	}
-	for _, n := range c.Notes {
+	for _, n := range slices.Concat(c.Losses, c.Notes) {
 		add("%s", n)
 	}
 	for _, s := range []Side{c.Base, c.New} {

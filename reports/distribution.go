@@ -61,14 +61,20 @@ func Summarise(r *latency.Recorder) Distribution {
 	d.Mean = ptr(Millis(int64(math.Round(r.Mean()))))
 	d.Max = ptr(Millis(r.Max()))
 	for _, p := range Points() {
+		why := ""
 		if need := Support(p.P); d.Count < need {
-			if d.Suppressed == nil {
-				d.Suppressed = map[string]string{}
-			}
-			d.Suppressed[p.Name] = fmt.Sprintf("needs %d values, has %d", need, d.Count)
+			why = fmt.Sprintf("needs %d values, has %d", need, d.Count)
+		} else if float64(d.Count-r.Overflow()) < p.P/100*float64(d.Count) {
+			why = fmt.Sprintf("is above %v, where the histogram ends", time.Duration(latency.Highest))
+		}
+		if why == "" {
+			*d.slot(p.Name) = ptr(Millis(r.Percentile(p.P)))
 			continue
 		}
-		*d.slot(p.Name) = ptr(Millis(r.Percentile(p.P)))
+		if d.Suppressed == nil {
+			d.Suppressed = map[string]string{}
+		}
+		d.Suppressed[p.Name] = why
 	}
 	return d
 }

@@ -26,6 +26,16 @@ type Churn struct {
 	Grace      float64 `json:"grace_ms"`
 }
 
+// LossUnexplained is LostUnexplained together with what was lost of churning topics in a
+// run without faults, whose part in that nobody knows.
+func (r *Result) LossUnexplained() int64 {
+	n := r.LostUnexplained
+	if r.Churn != nil && len(r.Faults) == 0 {
+		n += max(r.Churn.Lost, 0)
+	}
+	return n
+}
+
 // Fault is what was done to the servers, and what came of it. Times are
 // milliseconds; At counts from the start of the measured phase, the others from
 // the fault. What did not happen is null.

@@ -92,6 +92,13 @@ func TestSummariseSuppressesWhatTheCountCannotSupport(t *testing.T) {
 	if _, reason := d.Get("p99.9"); reason == "" {
 		t.Error("p99.9 of 368 values has a value")
 	}
+	for range 10 {
+		rec.Record(61_000_000_000)
+	}
+	d = reports.Summarise(rec)
+	if d.P99 != nil || d.Suppressed["p99"] != "is above 1m0s, where the histogram ends" || d.P95 == nil || *d.Max != 61_000 {
+		t.Errorf("with 10 of 378 values above a minute: p95 %v, p99 %v, max %v, %v", d.P95, d.P99, *d.Max, d.Suppressed)
+	}
 	if d := reports.Summarise(nil); d.Count != 0 || d.P50 != nil || d.Max != nil {
 		t.Errorf("nothing recorded gave %+v", d)
 	}

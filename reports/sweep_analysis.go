@@ -183,11 +183,7 @@ func (s *Sweep) compare(question, objective int) {
 // default and of a cell, after Holm's correction for so many cells: that of a perfect
 // order. Above sweepAlpha no cell can be called better, whatever its runs are.
 func LeastP(base, runs, cells int) float64 {
-	arrangements := 1.0
-	for i := 1; i <= runs; i++ {
-		arrangements *= float64(base+i) / float64(i)
-	}
-	return math.Min(1, 2/arrangements*float64(max(cells, 1)))
+	return math.Min(1, stats.LeastRankSum(base, runs)*float64(max(cells, 1)))
 }
 
 // SweepAlpha is the level that LeastP is to reach.
@@ -277,7 +273,7 @@ func (s *Sweep) findings(question int) []string {
 	var out []string
 	improved := 0
 	for o := range s.Objectives {
-		improved += q.Results[o].Counts[string(stats.Improved)]
+		improved += len(s.improved(question, o))
 	}
 	least := LeastP(s.Cells[q.Baseline].Runs, most, finals)
 	switch {
@@ -303,6 +299,14 @@ func (s *Sweep) findings(question int) []string {
 	return out
 }
 
+// improved are the cells of a question that beat the default in an objective, of those
+// that may be recommended: one that loses messages is soon done with the rest.
+func (s *Sweep) improved(question, objective int) []int {
+	return slices.DeleteFunc(s.eligible(question), func(c int) bool {
+		return s.Cells[c].Figures[objective].Verdict != string(stats.Improved)
+	})
+}
+
 // finding is the sentence of one objective.
 func (s *Sweep) finding(question, objective int, o SweepObjective) string {
 	counts := s.Questions[question].Results[objective].Counts
@@ -316,9 +320,13 @@ func (s *Sweep) finding(question, objective int, o SweepObjective) string {
 		}
 	}
 	text := fmt.Sprintf("%s against the default: %s.", capital(o.Name), or(strings.Join(parts, ", ")))
+	ahead := s.improved(question, objective)
+	if missed := counts[string(stats.Improved)] - len(ahead); missed > 0 {
+		text += fmt.Sprintf(" Of the better ones %d missed a threshold or did not reach the last round.", missed)
+	}
 	best := -1
-	for _, c := range s.cellsOf(question) {
-		if f := s.Cells[c].Figures[objective]; f.Verdict == string(stats.Improved) && (best < 0 || o.better(*f.Ratio, *s.Cells[best].Figures[objective].Ratio)) {
+	for _, c := range ahead {
+		if best < 0 || o.better(*s.Cells[c].Figures[objective].Ratio, *s.Cells[best].Figures[objective].Ratio) {
 			best = c
 		}
 	}

@@ -184,6 +184,25 @@ func TestSweepWithoutEffectSaysSo(t *testing.T) {
 }
 
 // Where only what the question is about has several values, each question has the default alone.
+// A setting that is fast since it loses messages is not praised.
+func TestSweepDoesNotPraiseWhatMissedAThreshold(t *testing.T) {
+	t.Parallel()
+	s := planted("grid", 3, 0.03, fewConsumers)
+	for i := range s.Runs {
+		s.Runs[i].ThresholdsOK = s.Cells[s.Runs[i].Cell].Values[2] != "1"
+	}
+	s.Fill()
+	findings := strings.Join(s.Questions[0].Findings, "\n")
+	for want, is := range map[string]bool{
+		"Delivery p99 against the default: 9 better, ": true, "Of the better ones 9 missed a threshold": true,
+		"No setting beats the default beyond noise here": true, "furthest ahead": false,
+	} {
+		if strings.Contains(findings, want) != is {
+			t.Errorf("%q is said: %v\n%s", want, !is, findings)
+		}
+	}
+}
+
 func TestSweepOfTheDefaultAlone(t *testing.T) {
 	t.Parallel()
 	s := planted("grid", 3, 0.03, nothing)

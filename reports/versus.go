@@ -301,6 +301,9 @@ func (v *Versus) Summary(dir string) string {
 		for _, line := range c.byVerdict(versusWord, false) {
 			b.WriteString("  " + line + "\n")
 		}
+		for _, line := range c.Losses {
+			b.WriteString("    " + line + "\n")
+		}
 	}
 	if dir != "" {
 		fmt.Fprintf(&b, "\n  report: %s, and a folder for each run beside it\n", filepath.Join(dir, HTMLFile))
@@ -321,16 +324,18 @@ func versusWord(v stats.Verdict) string {
 }
 
 // versusWords is the verdict over all primary figures; where some are worse and some
-// better, it says how many.
+// better, it says how many, unless it is another for what was lost.
 func (c *Comparison) versusWords() string {
 	n := make(map[stats.Verdict]int)
+	var verdicts []stats.Verdict
 	for _, f := range c.Figures {
 		if f.Primary {
 			n[f.Verdict]++
+			verdicts = append(verdicts, f.Verdict)
 		}
 	}
 	worse, better := n[stats.Regressed], n[stats.Improved]
-	if worse == 0 || better == 0 {
+	if worse == 0 || better == 0 || stats.Overall(verdicts) != c.Verdict {
 		return versusWord(c.Verdict)
 	}
 	return fmt.Sprintf("%s in %d, %s in %d", versusWord(stats.Improved), better, versusWord(stats.Regressed), worse)

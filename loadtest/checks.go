@@ -47,6 +47,8 @@ type evidence struct {
 	calibration calibration
 	warmup      steadiness
 	idle        hiccupLoad // the coordinator's
+	// ownLag is the publish lag without what the server held up; nothing for all of it.
+	ownLag reports.Distribution
 }
 
 // selfCheck says whether the figures of a run can be believed.
@@ -122,9 +124,13 @@ func (e evidence) ledger() reports.Check {
 
 func (e evidence) losses() reports.Check {
 	r := e.result
+	unexplained, lost := r.LossUnexplained(), r.Lost
+	if r.Churn != nil {
+		lost += r.Churn.Lost
+	}
 	return reports.Check{
-		Name: "losses are explained", Status: when(r.LostUnexplained > 0, reports.CheckDegraded),
-		Value: fmt.Sprintf("%d of %d lost", r.LostUnexplained, r.Lost), Limit: "0 outside of planned faults",
+		Name: "losses are explained", Status: when(unexplained > 0, reports.CheckDegraded),
+		Value: fmt.Sprintf("%d of %d lost", unexplained, lost), Limit: "0 outside of planned faults",
 		Note: "the figures of a run that lost messages are of those that arrived",
 	}
 }
@@ -172,34 +178,49 @@ func (e evidence) p99() time.Duration {
 func share(d time.Duration, part float64) time.Duration { return time.Duration(float64(d) * part) }
 
 func (e evidence) lag() reports.Check {
-	c := reports.Check{Name: "publish lag p99", Note: "how late messages were sent by our own fault; latencies from the intended send include it"}
+	c := reports.Check{Name: "publish lag p99", Note: "how late messages were sent; latencies from the intended send include it. Only our own fault makes a run invalid"}
 	lag := e.result.PublishLag
-	// With few messages the highest percentile that they support stands in: a single
-	// one that was late is the maximum of any run.
-	value, point := lag.Max, "the maximum"
-	for _, p := range []struct {
-		value *float64
-		name  string
-	}{{lag.P90, "p90"}, {lag.P95, "p95"}, {lag.P99, "p99"}} {
-		if p.value != nil {
-			value, point = p.value, p.name
-		}
-	}
-	if value == nil {
+	got, point := highest(lag)
+	if point == "" {
 		c.Status, c.Value, c.Limit = reports.CheckSkipped, "none", "–"
 		return c
 	}
-	got := time.Duration(*value * float64(time.Millisecond))
+	own, known := highest(e.ownLag)
+	if known == "" {
+		own = got
+	}
 	limit := max(lagFloor, share(e.p99(), lagShare))
 	c.Status = when(got > limit, reports.CheckDegraded)
-	if got > max(5*lagFloor, share(e.p99(), lagShareMax)) {
+	if own > max(5*lagFloor, share(e.p99(), lagShareMax)) {
 		c.Status = reports.CheckInvalid
 	}
 	c.Value, c.Limit = show(got), "at most "+show(limit)
 	if lag.P99 == nil {
 		c.Value += fmt.Sprintf(" (%s of %d)", point, lag.Count)
 	}
+	if got > limit && own < got/2 {
+		c.Value += fmt.Sprintf(", %s without what the server held up", show(own))
+	}
 	return c
+}
+
+// highest is the highest percentile up to p99 that a distribution has the values for, and
+// its name; with the fewest it is the maximum, since a single value that is late is the
+// maximum of any run. The name is empty without values.
+func highest(d reports.Distribution) (time.Duration, string) {
+	value, name := d.Max, "the maximum"
+	for _, p := range []struct {
+		value *float64
+		name  string
+	}{{d.P90, "p90"}, {d.P95, "p95"}, {d.P99, "p99"}} {
+		if p.value != nil {
+			value, name = p.value, p.name
+		}
+	}
+	if value == nil {
+		return 0, ""
+	}
+	return time.Duration(*value * float64(time.Millisecond)), name
 }
 
 func (e evidence) sched() reports.Check {

@@ -49,7 +49,7 @@ type child struct {
 	role, name string
 	pid        int
 	logPath    string
-	stdin      io.WriteCloser // nil unless asked for
+	stdin      *os.File // nil unless asked for
 	// lines carries the child's standard output; it is closed at its end.
 	lines  chan []byte
 	exited chan struct{} // closed when the process is reaped
@@ -112,8 +112,13 @@ func (n *nursery) startOf(binary, role, name string, wantStdin bool, args ...str
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	if wantStdin {
-		if c.stdin, err = cmd.StdinPipe(); err != nil {
+		pipe, err := cmd.StdinPipe()
+		if err != nil {
 			return nil, fmt.Errorf("start %s: %w", name, err)
+		}
+		var ok bool
+		if c.stdin, ok = pipe.(*os.File); !ok {
+			return nil, fmt.Errorf("start %s: its input is a %T, which has no deadlines", name, pipe)
 		}
 	}
 	n.mu.Lock()

@@ -3,6 +3,7 @@ package loadtest
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -21,6 +22,15 @@ func OnFault(o *Options, do func()) { o.onFault = do }
 
 // ParseStat is parseStat.
 var ParseStat = parseStat
+
+// TellWorker tells a worker that reads from the other end of stdin so many lines, of a size.
+func TellWorker(ctx context.Context, stdin *os.File, lines, size int) (errs []error) {
+	w := &workerHandle{child: &child{name: "worker", stdin: stdin}}
+	for range lines {
+		errs = append(errs, w.tell(ctx, make([]byte, size)))
+	}
+	return errs
+}
 
 // SleepUntil is sleepUntil.
 var SleepUntil = sleepUntil
@@ -186,7 +196,7 @@ func SelfCheck(r *reports.Result, change func(e *Evidence)) ([]reports.Check, re
 	}
 	from, to := edge{at: 1, kernel: kernelCounters{values: map[string]int64{}}}, edge{at: int64(time.Second), kernel: kernelCounters{values: e.Kernel}}
 	to.kernel.total, to.kernel.busy, to.kernel.steal = time.Second, time.Duration(e.BusyShare*float64(time.Second)), time.Duration(e.StealShare*float64(time.Second))
-	checks, verdict, _ := selfCheck(evidence{result: r, from: from, to: to, connect: from, loads: e.Loads, skew: e.Skew, cpus: 2, faults: e.Faults, forgot: e.Forgotten})
+	checks, verdict, _ := selfCheck(evidence{result: r, from: from, to: to, connect: from, loads: e.Loads, skew: e.Skew, cpus: 2, faults: e.Faults, forgot: e.Forgotten, ownLag: e.OwnLag})
 	return checks, verdict
 }
 
@@ -198,6 +208,7 @@ type Evidence struct {
 	Kernel                map[string]int64
 	Faults                error
 	Forgotten             int64
+	OwnLag                reports.Distribution
 }
 
 // WorkerLoad makes the load of a worker.

@@ -84,6 +84,11 @@ func (r *run) judge(res *reports.Result) {
 	}
 	if r.report != nil {
 		ev.forgot = r.report.Forgotten
+		own, err := mergedPhases(r.pub.ownLags)
+		if err != nil { // of recorders that are all made alike
+			res.Failure = cmp.Or(res.Failure, err.Error())
+		}
+		ev.ownLag = reports.Summarise(own)
 	}
 	if r.edgeTo.at != 0 && r.report != nil {
 		res.Checks, res.Verdict, res.Reasons = selfCheck(ev)
@@ -385,7 +390,7 @@ func (r *run) fillCost(res *reports.Result) {
 	res.Server.CPUMicrosPerDelivery = per(server, res.Received+r.churned)
 	res.Generator.CPUMicrosPerMessage = per(workers, res.Received+res.Duplicated+r.churned)
 	if reads := r.report.Load.Reads; reads > 0 {
-		var all int64
+		all := r.fleet.counters().ChurnReceived
 		for _, p := range r.report.Phases {
 			all += p.Received + p.Duplicated
 		}

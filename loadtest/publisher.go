@@ -36,14 +36,17 @@ type publisher struct {
 	runs    []simulator.TopicSent
 	lastRun map[int]int
 	lags    map[simulator.Phase]*latency.Recorder
+	// ownLags are lags without what the server had held up.
+	ownLags map[simulator.Phase]*latency.Recorder
 	giveUp  time.Duration
 	// churn is the first of the topics that clients come to and leave.
 	churn int
 	// began is the start of the newest plan, and last when a message of it was sent.
 	began, last int64
-	// waited is the time spent in sends that the server held up.
-	waited time.Duration
-	buf    []byte
+	// waited is the time spent in sends that the server held up, and held what of it lies
+	// after the last message that left on time: later ones are late for it, and not by our fault.
+	waited, held time.Duration
+	buf          []byte
 
 	// stage is the simulator.Phase that messages of the measured phase are stamped with
 	// just now.
@@ -74,7 +77,8 @@ type message struct {
 func newPublisher(c *clock.Clock, s scenarios.Scenario, runID uint64, sinks []sink) *publisher {
 	p := &publisher{
 		clock: c, run: runID, sizes: newSizes(s), plan: topicPlan(s), sinks: sinks, giveUp: s.Load.GiveUp.Duration, padding: paddingOf(s),
-		next: make([]uint64, len(sinks)*(s.Topics.Count+s.Churn.Topics)), churn: s.Topics.Count, lags: map[simulator.Phase]*latency.Recorder{}, lastRun: map[int]int{},
+		next: make([]uint64, len(sinks)*(s.Topics.Count+s.Churn.Topics)), churn: s.Topics.Count, lastRun: map[int]int{},
+		lags: map[simulator.Phase]*latency.Recorder{}, ownLags: map[simulator.Phase]*latency.Recorder{},
 	}
 	p.stage.Store(uint32(simulator.PhaseMeasure))
 	for i := range p.next {
@@ -145,9 +149,12 @@ func (p *publisher) open(ctx context.Context, phase simulator.Phase, plan schedu
 		p.planned.Add(1)
 		m := message{intended: due, topic: uint32(n % len(p.names)), publisher: uint16(n % len(p.sinks))}
 		m.phase = p.staged(phase)
+		held := p.held
 		p.publish(ctx, &m)
 		if m.fate == fateSent {
-			p.lag(m.phase).Record(m.actual - m.intended)
+			late := m.actual - m.intended
+			recorder(p.lags, m.phase).Record(late)
+			recorder(p.ownLags, m.phase).Record(max(late-int64(held), 0))
 		}
 		if phase == simulator.PhaseTrial {
 			if p.clock.Now()-due > int64(trialPatience) {
@@ -175,8 +182,12 @@ func (p *publisher) publish(ctx context.Context, m *message) {
 	case err == nil:
 		p.sent.Add(1)
 		p.last = m.actual
+		if m.actual-m.intended < int64(blockedSend) {
+			p.held = 0
+		}
 		if took := time.Duration(p.clock.Now() - m.actual); took > blockedSend {
 			p.waited += took
+			p.held += took
 		}
 	case errors.Is(err, errWindowFull), ctx.Err() != nil:
 		m.fate = fateDropped
@@ -240,11 +251,12 @@ func (p *publisher) account(slot int, m *message) {
 	}
 }
 
-func (p *publisher) lag(phase simulator.Phase) *latency.Recorder {
-	if p.lags[phase] == nil {
-		p.lags[phase] = latency.NewRecorder()
+// recorder is that of a phase.
+func recorder(by map[simulator.Phase]*latency.Recorder, phase simulator.Phase) *latency.Recorder {
+	if by[phase] == nil {
+		by[phase] = latency.NewRecorder()
 	}
-	return p.lags[phase]
+	return by[phase]
 }
 
 const (

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,11 +10,18 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"firetower/config"
+	"firetower/scenarios"
 )
 
-// resolveServers checks the keys that the scenario lays over the servers'
-// configurations, and resolves both wholly, for the result.
-func (p *Plan) resolveServers() error {
+// CheckServers checks the keys that a scenario lays over the servers' configurations, and
+// nothing else of it. Its error is config.SourceErrors, with keys as they stand in the scenario.
+func CheckServers(s scenarios.Scenario) error {
+	_, _, err := loadServers(s)
+	return err
+}
+
+// loadServers resolves the servers' configurations.
+func loadServers(s scenarios.Scenario) (*config.Gateway, *config.Manager, error) {
 	source := func(keys map[string]any) (func(string) ([]byte, error), error) {
 		text, err := toml.Marshal(keys)
 		if err != nil {
@@ -25,20 +33,39 @@ func (p *Plan) resolveServers() error {
 		if len(keys) == 0 {
 			return ""
 		}
-		return "[" + service + "] of scenario " + p.Scenario.Name
+		return "[" + service + "] of scenario " + s.Name
 	}
-	read, err := source(p.Scenario.Gateway)
+	read, err := source(s.Gateway)
 	if err != nil {
-		return fmt.Errorf("gateway: %w", err)
+		return nil, nil, fmt.Errorf("gateway: %w", err)
 	}
-	gateway, err := config.LoadGateway(config.Sources{GatewayFile: name("gateway", p.Scenario.Gateway), ReadFile: read})
-	if err != nil {
-		return err
+	gateway, errGateway := config.LoadGateway(config.Sources{GatewayFile: name("gateway", s.Gateway), ReadFile: read})
+	if read, err = source(s.Manager); err != nil {
+		return nil, nil, fmt.Errorf("manager: %w", err)
 	}
-	if read, err = source(p.Scenario.Manager); err != nil {
-		return fmt.Errorf("manager: %w", err)
+	manager, errManager := config.LoadManager(config.Sources{ManagerFile: name("manager", s.Manager), ReadFile: read})
+	var problems config.SourceErrors
+	for service, err := range map[string]error{"gateway": errGateway, "manager": errManager} {
+		var some config.SourceErrors
+		if !errors.As(err, &some) && err != nil {
+			return nil, nil, err
+		}
+		for _, p := range some {
+			p.Key = strings.TrimSuffix(service+"."+p.Key, ".")
+			problems = append(problems, p)
+		}
 	}
-	manager, err := config.LoadManager(config.Sources{ManagerFile: name("manager", p.Scenario.Manager), ReadFile: read})
+	slices.SortStableFunc(problems, func(a, b *config.SourceError) int { return cmp.Compare(a.Key, b.Key) })
+	if len(problems) > 0 {
+		return nil, nil, problems
+	}
+	return gateway, manager, nil
+}
+
+// resolveServers checks the keys that the scenario lays over the servers'
+// configurations, and resolves both wholly, for the result.
+func (p *Plan) resolveServers() error {
+	gateway, manager, err := loadServers(p.Scenario)
 	if err != nil {
 		return err
 	}

@@ -203,7 +203,8 @@ func flat(text string) map[string]string {
 	return out
 }
 
-// same refuses to go on with a sweep on another machine, or with another binary.
+// same refuses to go on with a sweep on another machine, with another binary, or with
+// other variables of Go's runtime, which the servers inherit.
 func (p *SweepPlan) same(s *reports.Sweep, o Options) error {
 	if s.Environment.CPU == "" {
 		return nil // it has no run yet
@@ -217,6 +218,10 @@ func (p *SweepPlan) same(s *reports.Sweep, o Options) error {
 		{"CPUs", fmt.Sprint(s.Environment.CPUs), fmt.Sprint(now.CPUs)},
 		{"kernel", s.Environment.Kernel, now.Kernel},
 		{"host", s.Environment.Hostname, now.Hostname},
+		{"CPU governor", s.Environment.Governor, now.Governor},
+		{"GOMAXPROCS", fmt.Sprint(s.Environment.GOMAXPROCS), fmt.Sprint(now.GOMAXPROCS)},
+		{"GOGC", s.Environment.GOGC, now.GOGC},
+		{"GOMEMLIMIT", s.Environment.GOMEMLIMIT, now.GOMEMLIMIT},
 	} {
 		if f.was != f.is {
 			problems = append(problems, fmt.Errorf("the %s is another: was %s, is %s", f.name, f.was, f.is))

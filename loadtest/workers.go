@@ -24,6 +24,7 @@ type workerHandle struct {
 
 	calling sync.Mutex // held by the call that is under way; guards the following
 	calls   uint64
+	cut     bool // it was told a part of a line, and can be told no more
 
 	received atomic.Int64 // messages, as the newest tick or flow says
 
@@ -157,7 +158,10 @@ func (w *workerHandle) call(ctx context.Context, r request) (reply, error) {
 	if err != nil {
 		return reply{}, fmt.Errorf("%s: %s: %w", w.child.name, r.Op, err)
 	}
-	if _, err := w.child.stdin.Write(append(line, '\n')); err != nil {
+	if err := w.tell(ctx, append(line, '\n')); err != nil {
+		if ctx.Err() != nil {
+			return reply{}, context.Cause(ctx)
+		}
 		return reply{}, w.gone(r.Op, err)
 	}
 	for {
@@ -176,6 +180,26 @@ func (w *workerHandle) call(ctx context.Context, r request) (reply, error) {
 			return reply{}, context.Cause(ctx)
 		}
 	}
+}
+
+// tell writes a line to the worker. One that does not read holds it up, at the longest
+// until ctx ends; what it has got by then is a part of a line, and there will be no more.
+func (w *workerHandle) tell(ctx context.Context, line []byte) error {
+	if w.cut {
+		return errors.New("it has stopped reading")
+	}
+	late := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(late)
+		_ = w.child.stdin.SetWriteDeadline(time.Now()) // a pipe has deadlines
+	})
+	_, err := w.child.stdin.Write(line)
+	if !stop() {
+		<-late
+		w.cut = err != nil
+		_ = w.child.stdin.SetWriteDeadline(time.Time{})
+	}
+	return err
 }
 
 // gone is the error of a call to a worker that has ended or is about to.

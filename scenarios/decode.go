@@ -86,19 +86,7 @@ func (d *decoder) err() error {
 // fail notes a problem at the nearest place that the file has for the key: the
 // key itself, or the table around it.
 func (d *decoder) fail(key, reason string) {
-	line := 0
-	for at := key; ; {
-		if n, ok := d.lines[at]; ok {
-			line = n
-			break
-		}
-		cut := strings.LastIndexAny(at, ".[")
-		if cut < 0 {
-			break
-		}
-		at = at[:cut]
-	}
-	d.problems = append(d.problems, &ProblemError{File: d.file, Line: line, Key: key, Reason: reason})
+	d.problems = append(d.problems, &ProblemError{File: d.file, Line: nearest(d.lines, key), Key: key, Reason: reason})
 }
 
 // table walks the tables that the key table knows, in sorted order so that

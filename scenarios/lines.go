@@ -2,9 +2,28 @@ package scenarios
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
+
+// Line is the line of a key of a scenario file, by its whole name as it is written there
+// ("gateway.bucket.Num"), or of the nearest table around it; 0 when the file has neither.
+func Line(file []byte, key string) int { return nearest(lineIndex(file), key) }
+
+// nearest is the line of a key, or of the nearest table around it.
+func nearest(lines map[string]int, key string) int {
+	for at := key; ; {
+		if n, ok := lines[at]; ok {
+			return n
+		}
+		cut := strings.LastIndexAny(at, ".[")
+		if cut < 0 {
+			return 0
+		}
+		at = at[:cut]
+	}
+}
 
 // lineIndex maps the whole name of every key and table of a TOML document to its
 // line, with entries of arrays of tables named as "fault[0]".

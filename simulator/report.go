@@ -148,7 +148,8 @@ type PhaseReport struct {
 	// Negative of Received arrived before they were intended or sent, which is a fault of a clock. They are in no
 	// histogram.
 	Negative int64 `json:"negative"`
-	// Bytes is the size of the frames that Received counts, headers included.
+	// Bytes is the size of the frames that Received counts, headers included. EngineGoroutine,
+	// whose library inflates what it reads, counts compressed ones as they were before.
 	Bytes int64 `json:"bytes"`
 	// Intended is arrival minus intended time, over Received: what a subscriber sees. Actual is arrival minus actual
 	// send; the gap between them is the publisher's own lag.

@@ -142,6 +142,9 @@ cannot carry is told as well, as a note: another one may.`,
 			o := &loadtestSettings{g: g}
 			for _, file := range args {
 				s, err := o.open(file)
+				if err == nil {
+					err = o.checkServers(s, file, nil)
+				}
 				if err != nil {
 					errs = append(errs, err)
 					continue

@@ -63,7 +63,7 @@ func TestLoadtestValidate(t *testing.T) {
 	t.Parallel()
 	const good = "version = 1\nname = \"mine\"\npurpose = \"p\"\nconnections = 10\n"
 	p := newProcess("loadtest", "validate", "good.toml", "bad.toml", "worse.toml", "huge.toml", "none.toml").withFiles(map[string]string{
-		"good.toml": good, "bad.toml": good + "[load]\nrat = \"5/s\"\n", "worse.toml": good + "[gateway.bucket]\nNmu = 3\n",
+		"good.toml": good, "bad.toml": good + "[load]\nrat = \"5/s\"\n", "worse.toml": good + "[gateway.bucket]\nNmu = 3\n[manager]\nheartbeat = \"soon\"\n",
 		"huge.toml": strings.Replace(good, "= 10\n", "= 900000\n", 1),
 	})
 	if code := p.run(t); code != exitUsage {
@@ -77,7 +77,7 @@ func TestLoadtestValidate(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`bad.toml:6: load.rat: unknown key, did you mean "load.rate"?`, "worse.toml: ", "bucket.Nmu: unknown key, did you mean bucket.Num?", "none.toml",
+		`bad.toml:6: load.rat: unknown key, did you mean "load.rate"?`, "worse.toml:6: gateway.bucket.Nmu: unknown key, did you mean bucket.Num?", "worse.toml:8: manager.heartbeat: ", "none.toml",
 	} {
 		if !strings.Contains(p.stderr.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, p.stderr)

@@ -172,7 +172,39 @@ func (o *loadtestSettings) resolve(cmd *cobra.Command, ref string) (scenarios.Sc
 	if err := s.Validate(); err != nil {
 		return s, nil, &usageError{err}
 	}
+	if err := o.checkServers(s, ref, overrides); err != nil {
+		return s, nil, &usageError{err}
+	}
 	return s, overrides, nil
+}
+
+// checkServers checks what a scenario says of the servers' configurations. A problem is told
+// with the place of its key: the variable or flag that set it, or a line of the file.
+func (o *loadtestSettings) checkServers(s scenarios.Scenario, ref string, overrides []reports.Override) error {
+	err := loadtest.CheckServers(s)
+	var problems config.SourceErrors
+	if !errors.As(err, &problems) {
+		return err
+	}
+	file := ref + ".toml"
+	var text []byte
+	if scenarios.IsFile(ref) {
+		file = ref
+		if text, err = o.g.readFile(ref); err != nil {
+			return err
+		}
+	}
+	out := make([]error, len(problems))
+	for i, p := range problems {
+		at := &scenarios.ProblemError{File: file, Line: scenarios.Line(text, p.Key), Key: p.Key, Reason: p.Reason}
+		for _, v := range overrides {
+			if v.Key == p.Key {
+				at.File, at.Line = v.Origin, 0
+			}
+		}
+		out[i] = at
+	}
+	return errors.Join(out...)
 }
 
 // tagged are the tags that were given.

@@ -225,6 +225,7 @@ func TestHTTP_Metrics(t *testing.T) {
 		`firetower_manager_queued_total 1`,
 		`firetower_manager_deliveries_total 2`,
 		`firetower_manager_drops_total{reason="queue_full"} 0`,
+		`firetower_manager_drops_total{reason="no_body"} 0`,
 		`firetower_manager_evictions_total{reason="heartbeat_timeout"} 0`,
 		`firetower_manager_link_queue_bytes{gateway="gw"} `,
 		`firetower_manager_link_bytes_total `,

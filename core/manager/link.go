@@ -159,6 +159,13 @@ func (l *link) receive(p protocol.Packet, raw []byte) error {
 	case protocol.HeartbeatKey:
 		l.in.idle = 2 * l.b.opt.Heartbeat
 	case protocol.OfflineTopicKey, protocol.OfflineTopicByUserIDKey, protocol.OfflineUserKey:
+		if p.Type == protocol.OfflineTopicKey && len(p.Body) == 0 {
+			p.Body = []byte(p.Topic) // as in Offline: the order is for legacy gateways too
+			var err error
+			if raw, err = protocol.Enpack(p); err != nil {
+				return err
+			}
+		}
 		l.b.broadcast(raw)
 	case protocol.HelloKey, protocol.SnapshotKey:
 		return evicted(EvictBadFrame, errors.New("a second hello or snapshot"))

@@ -25,10 +25,15 @@ const (
 	// DropUnknownType: a gateway sent a packet of a type that this manager does
 	// not know.
 	DropUnknownType DropReason = "unknown_type"
+	// DropNoBody: the message has no body, and the gateway is one that says no hello:
+	// it would decode nothing that comes after such a packet.
+	DropNoBody DropReason = "no_body"
 )
 
 func dropReasons() []DropReason {
-	return []DropReason{DropQueueFull, DropWriteTimeout, DropLinkDown, DropDraining, DropBadTopic, DropUnknownType}
+	return []DropReason{
+		DropQueueFull, DropWriteTimeout, DropLinkDown, DropDraining, DropBadTopic, DropUnknownType, DropNoBody,
+	}
 }
 
 // EvictReason says why the manager ended a link. It labels

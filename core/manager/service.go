@@ -293,7 +293,7 @@ func (s *topicService) Offline(_ context.Context, in *topicpb.OfflineRequest) (*
 	p := protocol.Packet{MessageID: s.messageID(), Source: protocol.SourcePlatform, Topic: in.GetTopic()}
 	switch in.GetKind() {
 	case topicpb.OfflineKind_OFFLINE_KIND_TOPIC:
-		p.Type = protocol.OfflineTopicKey
+		p.Type, p.Body = protocol.OfflineTopicKey, []byte(p.Topic) // not read, but legacy gateways need some body
 	case topicpb.OfflineKind_OFFLINE_KIND_TOPIC_BY_USER_ID:
 		p.Type, p.Body = protocol.OfflineTopicByUserIDKey, []byte(in.GetUserId())
 	case topicpb.OfflineKind_OFFLINE_KIND_USER:

@@ -327,7 +327,7 @@ func TestOffline_ReachesEveryGateway(t *testing.T) {
 	}{
 		{
 			"topic", &topicpb.OfflineRequest{Kind: topicpb.OfflineKind_OFFLINE_KIND_TOPIC, Topic: "room"},
-			protocol.Packet{Type: protocol.OfflineTopicKey, Topic: "room"},
+			protocol.Packet{Type: protocol.OfflineTopicKey, Topic: "room", Body: []byte("room")},
 		},
 		{
 			"topic by user", &topicpb.OfflineRequest{Kind: topicpb.OfflineKind_OFFLINE_KIND_TOPIC_BY_USER_ID, Topic: "room", UserId: "user 1"},

@@ -1,9 +1,12 @@
 package manager
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"firetower/core/protocol"
 )
 
 // sessionState is where a session stands. It only moves down this list.
@@ -93,7 +96,12 @@ func (s *session) send(packet []byte) (lost DropReason, ok bool) {
 	return lost, ok
 }
 
+// put queues any packet but, to a legacy gateway, one without a body; see protocol.Packet.
 func (s *session) put(packet []byte, now int64, links int) (lost DropReason, direct, ok bool) {
+	if s.legacy && !hasBody(packet) {
+		s.lose(DropNoBody, 1)
+		return DropNoBody, false, false
+	}
 	switch s.queue.put(packet, now, links) {
 	case putQueued:
 		return "", false, true
@@ -109,6 +117,13 @@ func (s *session) put(packet []byte, now int64, links int) (lost DropReason, dir
 	}
 	s.lose(lost, 1)
 	return lost, false, false
+}
+
+// hasBody tells whether anything follows a packet's header line. Only a packet that
+// ends in LF is looked through for it.
+func hasBody(packet []byte) bool {
+	last := len(packet) - 1
+	return last < protocol.HeaderSize || packet[last] != '\n' || bytes.IndexByte(packet[protocol.HeaderSize:last], '\n') >= 0
 }
 
 // lose counts packets that are given up.

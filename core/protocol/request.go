@@ -100,7 +100,8 @@ const (
 	CodeTooManyTopics ErrorCode = "too_many_topics"
 	// CodeForbidden: the application that embeds the gateway said no.
 	CodeForbidden ErrorCode = "forbidden"
-	// CodeNotSubscribed: the topic to leave was not subscribed to.
+	// CodeNotSubscribed: the topic to leave was not subscribed to, or an order has ended
+	// the subscription before it stood.
 	CodeNotSubscribed ErrorCode = "not_subscribed"
 	// CodeUnavailable: the gateway can not reach its manager; the same request may
 	// succeed later.

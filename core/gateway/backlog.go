@@ -28,6 +28,16 @@ type backlog struct {
 	pong []byte
 	// writable has an entry when a polled connection's flusher should look again.
 	writable chan struct{}
+	// done is closed when the connection has this backlog no more; nil while nobody waits
+	// for that.
+	done chan struct{}
+}
+
+// end is called when the connection has the backlog no more.
+func (b *backlog) end() {
+	if b.done != nil {
+		close(b.done)
+	}
 }
 
 func (b *backlog) len() int { return len(b.entries) - b.head }

@@ -95,6 +95,14 @@ func windowBits(s string) bool {
 // upgrade answers the upgrade request of a client and tells whether compression
 // was negotiated.
 func (g *Gateway) upgrade(u *websocket.Upgrader, w http.ResponseWriter, r *http.Request) (ws *websocket.Conn, compressed bool, err error) {
+	w = quietHijacker{w}
+	if asked := r.Header["Sec-Websocket-Protocol"]; len(asked) > 1 {
+		// The library looks at the first line alone, and there may be several (RFC 6455 section 11.3.4).
+		joined := *r
+		joined.Header = r.Header.Clone()
+		joined.Header.Set("Sec-WebSocket-Protocol", strings.Join(asked, ", "))
+		r = &joined
+	}
 	if g.compressor != nil && acceptsDeflate(r.Header) {
 		// The library looks for the name of the extension alone: it gets a request
 		// of which we know what it will answer.
@@ -248,7 +256,7 @@ func (p *inflaters) inflate(dst, deflated *readBuffer, limit int) error {
 		if err := resetter.Reset(&i.in, nil); err != nil {
 			return fmt.Errorf("%w: %s", errDeflate, err.Error())
 		}
-		switch err := dst.appendFrom(i.out, limit); {
+		switch err := dst.appendFrom(nil, i.out, limit); {
 		case errors.Is(err, websocket.ErrReadLimit):
 			return err
 		case err != nil: // not to be taken for the connection's

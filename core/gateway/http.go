@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -121,7 +122,11 @@ func (g *Gateway) buildUpgraded(ws *websocket.Conn, who identified, ours bool) (
 	if g.poller == nil {
 		return g.buildTower(ws, who)
 	}
-	fd, err := takeDescriptor(innermost(ws.NetConn()))
+	conn := ws.NetConn()
+	if q, ok := conn.(*quietConn); ok {
+		conn = q.Conn
+	}
+	fd, err := takeDescriptor(innermost(conn))
 	if err != nil { // TLS, or no descriptor is left for the moment that two are needed
 		return g.buildTower(ws, who)
 	}
@@ -129,6 +134,43 @@ func (g *Gateway) buildUpgraded(ws *websocket.Conn, who identified, ours bool) (
 		limitUnsent(fd, n)
 	}
 	return g.buildPolled(fd, ws, who)
+}
+
+// quietConn is the connection that the WebSocket library has of a stream. Once it is quiet,
+// what the library writes by itself, a close frame for a broken one, goes nowhere, and so
+// do its deadlines: all writes are the FireTower's, and one of them may be under way.
+type quietConn struct {
+	net.Conn
+
+	quiet bool // set once, before the first frame is read
+}
+
+// Write implements net.Conn.
+func (c *quietConn) Write(b []byte) (int, error) {
+	if c.quiet {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// SetWriteDeadline implements net.Conn.
+func (c *quietConn) SetWriteDeadline(t time.Time) error {
+	if c.quiet {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// quietHijacker has the upgrader make its connection of a quietConn.
+type quietHijacker struct{ http.ResponseWriter }
+
+// Hijack implements http.Hijacker.
+func (h quietHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &quietConn{Conn: conn}, rw, nil
 }
 
 // turnAway answers a request for which there is no room, at the least cost.

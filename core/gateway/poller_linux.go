@@ -56,7 +56,8 @@ func pollEvent(t *FireTower, events uint32) unix.EpollEvent {
 	return unix.EpollEvent{Events: events, Fd: t.fd, Pad: int32(uint32(t.id))}
 }
 
-// add watches a connection.
+// add watches a connection. A flusher that has found no room before this could not have it
+// watched, and is to try again.
 func (p *poller) add(t *FireTower) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,7 +70,11 @@ func (p *poller) add(t *FireTower) error {
 	}
 	p.towers[t.fd] = t
 	p.mu.Unlock()
-	return p.control(unix.EPOLL_CTL_ADD, t, pollInput)
+	err := p.control(unix.EPOLL_CTL_ADD, t, pollInput)
+	if t.backlog != nil {
+		wake(t.backlog.writable)
+	}
+	return err
 }
 
 // watchRoom begins or ends to watch for room in a connection's socket; t.mu is held. It

@@ -138,7 +138,10 @@ type identified struct {
 // buildTower makes a FireTower for which room is reserved, of a connection that keeps its
 // net.Conn.
 func (g *Gateway) buildTower(ws *websocket.Conn, who identified) (*FireTower, error) {
-	conn := ws.NetConn()
+	conn, quiet := ws.NetConn(), func() {}
+	if q, ok := conn.(*quietConn); ok {
+		conn, quiet = q.Conn, func() { q.quiet = true }
+	}
 	t := g.newTower(ws, who)
 	t.stream = &stream{conn: conn, ws: ws}
 	t.fd = int32(rawio.Descriptor(conn))
@@ -157,6 +160,7 @@ func (g *Gateway) buildTower(ws *websocket.Conn, who identified) (*FireTower, er
 		_ = ws.Close()
 		return nil, err
 	}
+	quiet() // nobody reads from it yet
 	return t, nil
 }
 
@@ -368,6 +372,7 @@ func (t *FireTower) closeConn() {
 		t.gateway.metrics.backlogged.Add(-1)
 		t.backlog = nil
 		wake(b.writable)
+		b.end()
 	}
 	t.mu.Unlock()
 	if linger != nil {
@@ -400,11 +405,12 @@ func (t *FireTower) finish(err error) {
 		if why == DisconnectTooBig {
 			code = websocket.CloseMessageTooBig
 		}
-		// On a stream the WebSocket library has sent its close frame already; a second one
-		// is for a client to ignore (RFC 6455 section 5.5.1).
+		// Of a connection that the application upgraded the WebSocket library has sent its
+		// close frame already; a second one is for a client to ignore (RFC 6455 section 5.5.1).
 		t.shut(code, err.Error(), why)
 		t.discard()
 	}
+	t.answerClose(err)
 	t.closeConn()
 	t.leaveAll()
 	t.gateway.metrics.disconnect(why)
@@ -419,6 +425,30 @@ func (t *FireTower) finish(err error) {
 		close(t.gone)
 	}
 	t.mu.Unlock()
+}
+
+// answerClose waits until the answer to the client's close frame is written, which RFC 6455
+// section 5.5.1 demands: a flusher may be about to, or has a frame to end first. What else
+// waits is for nobody any more. The closing's own timer bounds the wait.
+func (t *FireTower) answerClose(err error) {
+	var closed *websocket.CloseError
+	if !errors.As(err, &closed) || closed.Code == websocket.CloseAbnormalClosure { // the latter came over no wire
+		return
+	}
+	t.mu.Lock()
+	b := t.backlog
+	if b == nil || t.state != stateClosing {
+		t.mu.Unlock()
+		return
+	}
+	if b.inFlight == 0 && !t.farewell {
+		t.farewell = true
+		t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
+	}
+	done := make(chan struct{})
+	b.done = done
+	t.mu.Unlock()
+	<-done
 }
 
 // discardBytes bounds what is read from a client after it was told to go.

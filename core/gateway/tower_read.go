@@ -36,15 +36,19 @@ func (p *readBuffers) put(b *readBuffer) {
 	}
 }
 
-// appendFrom appends all of r. It fails with websocket.ErrReadLimit when the buffer
-// would then hold more than limit bytes; it never grows far above that.
-func (b *readBuffer) appendFrom(r io.Reader, limit int) error {
+// appendFrom appends all of r, which comes from t, or from no connection. It fails with
+// websocket.ErrReadLimit when the buffer would then hold more than limit bytes; it never
+// grows far above that.
+func (b *readBuffer) appendFrom(t *FireTower, r io.Reader, limit int) error {
 	for {
 		if len(b.bytes) == cap(b.bytes) {
 			b.bytes = append(b.bytes, 0)[:len(b.bytes)]
 		}
 		n, err := r.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
+		if t != nil && n > 0 {
+			t.touch() // a long message has no room for the answer to a ping
+		}
 		if len(b.bytes) > limit {
 			return websocket.ErrReadLimit
 		}
@@ -83,7 +87,7 @@ func (t *FireTower) readMessage(kind int, r io.Reader, deflated bool) error {
 	buf := g.readBuffers.get()
 	defer func() { g.readBuffers.put(buf) }()
 	// The library's limit holds for what comes over the wire, ours for what it is.
-	if err := buf.appendFrom(r, g.opts.Limits.MaxFrameBytes); err != nil {
+	if err := buf.appendFrom(t, r, g.opts.Limits.MaxFrameBytes); err != nil {
 		if t.compressed && errors.Is(err, io.ErrUnexpectedEOF) { // the library's inflater; the connection's end is another error
 			err = errDeflate
 		}
@@ -98,7 +102,7 @@ func (t *FireTower) readMessage(kind int, r io.Reader, deflated bool) error {
 			return err
 		}
 	}
-	t.touch()
+	t.touch() // an empty message too
 	if !t.open() {
 		return nil // it reads on only for the client's close frame
 	}

@@ -118,6 +118,8 @@ func (t *FireTower) subscribe(topics []string) []protocol.TopicResult {
 				t.leave(sub)
 			}
 			results[i] = failure(name, protocol.CodeUnavailable)
+		} else if t.subscriptionOf(name) != sub { // an order has ended it meanwhile
+			results[i] = failure(name, protocol.CodeNotSubscribed)
 		}
 	}
 	return results

@@ -200,6 +200,11 @@ func (t *FireTower) flush() {
 			return
 		}
 		if t.emptiedLocked(b) {
+			if t.state == stateOpen {
+				// TLS answers a client's KeyUpdate by itself (RFC 8446 section 4.6.3), and a
+				// write that a deadline of the past cuts short is its last.
+				_ = t.stream.conn.SetWriteDeadline(time.Time{})
+			}
 			t.mu.Unlock()
 			return
 		}
@@ -265,6 +270,7 @@ func (t *FireTower) emptiedLocked(b *backlog) bool {
 	}
 	t.backlog = nil
 	t.gateway.metrics.backlogged.Add(-1)
+	b.end()
 	return true
 }
 

@@ -17,8 +17,8 @@ type SweepOptions struct {
 	Options Options
 	Plan    *SweepPlan
 	// Resume is the folder of a sweep to go on with, empty for a new one. A sweep of
-	// another machine or binary is refused (ErrChanged) unless Force is set, and one of
-	// another plan always (ErrOtherPlan): its runs are not those of the plan.
+	// another machine, binary or environment of Go's runtime is refused (ErrChanged) unless Force is
+	// set, and one of another plan always (ErrOtherPlan): its runs are not those of the plan.
 	Resume string
 	Force  bool
 	// Name is the folder's, after the time. Default: the scenario's with -sweep.

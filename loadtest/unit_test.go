@@ -313,10 +313,14 @@ func TestSelfCheckTurnsTheVerdict(t *testing.T) {
 		{"publisher late", func(r *reports.Result) { r.PublishLag.P99 = ms(3) }, nil, reports.Degraded, "publish lag p99"},
 		{"publisher far too late", func(r *reports.Result) { r.PublishLag.P99 = ms(15) }, nil, reports.Invalid, "publish lag p99"},
 		{"late, but little beside the latency", func(r *reports.Result) { r.PublishLag.P99, r.Delivery.P99 = ms(15), ms(400) }, nil, reports.Valid, ""},
-		{"late, since the server held messages up", func(r *reports.Result) { r.PublishLag.P99, r.Delivery.P99 = ms(1800), ms(2800) },
-			func(e *loadtest.Evidence) { e.OwnLag.P99 = ms(1) }, reports.Degraded, "publish lag p99"},
-		{"late by the server and by us", func(r *reports.Result) { r.PublishLag.P99, r.Delivery.P99 = ms(1800), ms(2800) },
-			func(e *loadtest.Evidence) { e.OwnLag.P99 = ms(900) }, reports.Invalid, "publish lag p99"},
+		{
+			"late, since the server held messages up", func(r *reports.Result) { r.PublishLag.P99, r.Delivery.P99 = ms(1800), ms(2800) },
+			func(e *loadtest.Evidence) { e.OwnLag.P99 = ms(1) }, reports.Degraded, "publish lag p99",
+		},
+		{
+			"late by the server and by us", func(r *reports.Result) { r.PublishLag.P99, r.Delivery.P99 = ms(1800), ms(2800) },
+			func(e *loadtest.Evidence) { e.OwnLag.P99 = ms(900) }, reports.Invalid, "publish lag p99",
+		},
 		{"few messages: the maximum counts", func(r *reports.Result) { r.PublishLag.P99, r.PublishLag.Max = nil, ms(3) }, nil, reports.Degraded, "publish lag p99"},
 		{"a closed loop has no lag", func(r *reports.Result) { r.Loop, r.PublishLag = "closed", reports.Distribution{} }, nil, reports.Valid, ""},
 		{"worker waits for a core", nil, func(e *loadtest.Evidence) { e.Loads[0] = loadtest.WorkerLoad(5*time.Millisecond, 0) }, reports.Degraded, "worker scheduler delay p99"},

@@ -31,10 +31,13 @@ const exitCodesText = `Exit codes:
     0  success; for a service: stopped in good order by the first signal;
        loadtest: the run is valid or degraded, and held every threshold
     1  an error while running
-    2  a wrong argument, flag, configuration or scenario
-   97  report compare, loadtest run --gate: a primary figure is worse
-   98  loadtest: the run is invalid, its figures mean nothing
-   99  loadtest: the run is valid or degraded, and missed a threshold
+    2  a wrong argument, flag, configuration, scenario or result document
+   97  report compare, loadtest run --gate: a primary figure is worse, or
+       deliveries were lost where the other side lost none
+   98  loadtest: the run is invalid, its figures mean nothing;
+       sweep, tune: the default, or all else, has no run that counts
+   99  loadtest: the run is valid or degraded, and missed a threshold;
+       tune: no setting keeps the limits
   105  interrupted by a signal before the work was done, or by a second signal
 `
 

@@ -17,7 +17,7 @@ import (
 // newLoadtestCommand is `firetower loadtest`.
 func newLoadtestCommand(g *globalState) *cobra.Command {
 	return parent(
-		&cobra.Command{Use: "loadtest", Short: "Run load tests against this binary's own servers"},
+		&cobra.Command{Use: "loadtest", Short: "Run load tests against this binary's own servers, or others'"},
 		newLoadtestRunCommand(g),
 		newLoadtestPlanCommand(g),
 		newLoadtestListCommand(g),

@@ -479,3 +479,55 @@ func (t *Turns) Turn(took time.Duration) (messages int, rested time.Duration) {
 	t.l.rest()
 	return len(t.batch), time.Duration(t.l.writer.clock.now() - now)
 }
+
+// JoinSlowly is Join that tells the registrar of the end apart: leave takes the subscription out
+// of the index, and what it returns tells of it.
+func (r *Registrar) JoinSlowly(topic string) (leave func() (told func())) {
+	sub, first := r.g.towers.index.add(r.tower, topic)
+	r.g.registrar.changed(sub.topic, first)
+	return func() func() {
+		last := r.g.towers.index.remove(sub)
+		return func() { r.g.registrar.changed(sub.topic, last) }
+	}
+}
+
+// Cut takes a batch as Sync does, and tell makes the call with it.
+func (r *Registrar) Cut() (tell func(context.Context) error) {
+	b := r.g.registrar.cut()
+	return func(ctx context.Context) error {
+		_, err := r.g.registrar.tell(ctx, b)
+		return err
+	}
+}
+
+// WaitKnown waits until the manager knows a topic, which it does not when the index does not.
+func (r *Registrar) WaitKnown(ctx context.Context, topic string) error {
+	t := r.g.towers.index.find(topic)
+	if t == nil {
+		return ErrNotRegistered
+	}
+	return r.g.registrar.waitKnown(ctx, t)
+}
+
+// Topics is how many topics are in the index.
+func (r *Registrar) Topics() int64 { return r.g.Stats().Topics }
+
+// Dial has calls go over gRPC to an address, with connections that dial makes.
+func (r *Registrar) Dial(address string, dial func(context.Context, string) (net.Conn, error)) error {
+	_ = r.g.grpc.Close()
+	r.g.opts.ManagerGRPC = address
+	conn, err := dialManager(&r.g.opts, grpc.WithContextDialer(dial))
+	if err != nil {
+		return err
+	}
+	r.g.grpc, r.g.registrar.client = conn, topicpb.NewTopicServiceClient(conn)
+	return nil
+}
+
+// Exists is the gateway's CheckTopicExist.
+func (r *Registrar) Exists(ctx context.Context, topic string) (bool, error) {
+	return r.g.CheckTopicExist(ctx, topic)
+}
+
+// ManagerTarget is managerTarget.
+func ManagerTarget(address string) string { return managerTarget(address) }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -17,7 +18,10 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
 
 	"firetower/core/protocol"
 	"firetower/core/topicpb"
@@ -116,9 +120,7 @@ func New(o Options) (*Gateway, error) {
 		}
 	}()
 	if o.ManagerLink != "" {
-		conn, err := grpc.NewClient(o.ManagerGRPC,
-			grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithPerRPCCredentials(bearer(o.Token)))
+		conn, err := dialManager(&o)
 		if err != nil {
 			return nil, fmt.Errorf("gateway: manager gRPC address %q: %w", o.ManagerGRPC, err)
 		}
@@ -138,6 +140,41 @@ func New(o Options) (*Gateway, error) {
 	g.readers.upgrader = &websocket.Upgrader{WriteBufferPool: new(sync.Pool), CheckOrigin: func(*http.Request) bool { return true }}
 	made = true
 	return g, nil
+}
+
+// A gRPC connection on which nothing comes is probed, and given up without an answer. What waits
+// on a host that has vanished would otherwise wait as long as TCP repeats itself, a quarter of an
+// hour on Linux. The manager lets callers probe each 5s, and gRPC lets nobody more often than this.
+const (
+	grpcIdleProbe   = 10 * time.Second
+	grpcProbeAnswer = 5 * time.Second
+)
+
+// dialManager makes the gRPC client of the manager. It dials when it is used, and again as often
+// as the link: calls must not fail for minutes after the manager is back, which gRPC's own waits
+// of up to two minutes would have them do.
+func dialManager(o *Options, more ...grpc.DialOption) (*grpc.ClientConn, error) {
+	redial := grpcbackoff.DefaultConfig
+	redial.BaseDelay, redial.MaxDelay = o.RedialMin, o.RedialMax
+	return grpc.NewClient(managerTarget(o.ManagerGRPC), append([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithPerRPCCredentials(bearer(o.Token)),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: o.HandshakeTimeout}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: grpcIdleProbe, Timeout: grpcProbeAnswer, PermitWithoutStream: true,
+		}),
+	}, more...)...)
+}
+
+// managerTarget has the manager's name looked up at each dial, as the link does. gRPC's own
+// resolver keeps an answer for half a minute, and after lookups that failed, as they do where the
+// name goes with the manager, waits for up to two minutes whatever the ConnectParams are. An
+// address that names its resolver ("dns:///manager:6667") has that.
+func managerTarget(address string) string {
+	if u, err := url.Parse(address); err == nil && resolver.Get(u.Scheme) != nil {
+		return address
+	}
+	return "passthrough:///" + address
 }
 
 // bearer puts the shared token on each call to the manager.
@@ -362,17 +399,18 @@ func (g *Gateway) order(ctx context.Context, p protocol.Packet) {
 	g.flushers.Add(1)
 	labelled("offline-order", "", func() {
 		defer g.flushers.Done()
-		n := 0
+		n, user := 0, string(p.Body)
 		switch p.Type {
 		case protocol.OfflineTopicKey:
+			user = "" // the body is for decoders that want one
 			n = g.towers.OfflineTopic(p.Topic)
 		case protocol.OfflineTopicByUserIDKey:
-			n = g.towers.OfflineTopicByUserID(p.Topic, string(p.Body))
+			n = g.towers.OfflineTopicByUserID(p.Topic, user)
 		case protocol.OfflineUserKey:
-			n = g.towers.OfflineUser(string(p.Body))
+			n = g.towers.OfflineUser(user)
 		default: // the link's reader passes on no other
 		}
-		g.log.InfoContext(ctx, "offline order carried out", "type", string(p.Type), "topic", p.Topic, "user", string(p.Body), "connections", n)
+		g.log.InfoContext(ctx, "offline order carried out", "type", string(p.Type), "topic", p.Topic, "user", user, "connections", n)
 	})
 }
 

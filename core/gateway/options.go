@@ -130,7 +130,8 @@ type Options struct {
 	// MaxPacketBytes bounds a packet on the link, and so a message, in bytes; it is
 	// to be the manager's. Default 8 MiB.
 	MaxPacketBytes int
-	// RedialMin and RedialMax bound the jittered wait before a redial.
+	// RedialMin and RedialMax bound the jittered wait before a redial of the manager, of its
+	// link and of its gRPC.
 	// Defaults 50ms and 1s: a manager that is back serves all gateways within a second.
 	RedialMin, RedialMax time.Duration
 	// Bucket shapes the fan-out.

@@ -1,7 +1,10 @@
 package gateway_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -303,4 +306,343 @@ func TestU5_07_CountsConverge(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// newRegistrar makes a registrar whose calls the test answers.
+func newRegistrar(t testing.TB, o gateway.Options) *gateway.Registrar {
+	t.Helper()
+	r, err := gateway.NewRegistrar(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// tell makes a call, which is answered at once, and returns the counts that it told; nil when
+// there was nothing to tell.
+func tell(t *testing.T, r *gateway.Registrar) (told map[string]int64) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Sync(t.Context()) }()
+	for {
+		select {
+		case call := <-r.Calls:
+			told = counts(call)
+			r.Answers <- nil
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return told
+		}
+	}
+}
+
+func counts(call *topicpb.SyncTopicsRequest) map[string]int64 {
+	m := make(map[string]int64, len(call.Topics))
+	for _, tc := range call.Topics {
+		m[tc.Topic] = tc.Count
+	}
+	return m
+}
+
+// Topics whose last subscriber left are forgotten also when the session ends before
+// their call does, whatever the call's end is.
+func TestTopicsOfALateCallAreForgotten(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before bool // they left before the call
+		answer error
+	}{
+		{"left before a call that fails", true, status.Error(codes.Unavailable, "gone")},
+		{"left before a call that was given up", true, status.Error(codes.Canceled, "ended")},
+		{"left before a call that is answered", true, nil},
+		{"left during a call that fails", false, status.Error(codes.Unavailable, "gone")},
+		{"left during a call that is answered", false, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRegistrar(t, gateway.DefaultOptions())
+			r.Snapshot(1)
+			r.Begin(1)
+			var leave []func()
+			for i := range 100 {
+				leave = append(leave, r.Join(fmt.Sprintf("t-%d", i)))
+			}
+			leaveAll := func() {
+				for _, f := range leave {
+					f()
+				}
+			}
+			if tt.before {
+				tell(t, r)
+				leaveAll()
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- r.Sync(t.Context()) }()
+			if call := <-r.Calls; len(call.Topics) != len(leave) {
+				t.Fatalf("told of %d topics", len(call.Topics))
+			}
+			if !tt.before {
+				leaveAll()
+			}
+			r.Begin(0)
+			r.Answers <- tt.answer
+			<-ended
+			if n := r.Topics(); n != 0 {
+				t.Errorf("%d topics are left", n)
+			}
+		})
+	}
+}
+
+// A batch that was cut in one session and comes to be sent in the next is not sent, and the
+// next session is told what changed since its snapshot.
+func TestBatchOfAnEndedSession(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		// before and after are what happens on either side of the next session's snapshot.
+		before, after func(join, leave func())
+		snapshot      int64
+		want          map[string]int64
+		topics        int64
+	}{
+		{"one more", nil, func(join, _ func()) { join() }, 1, map[string]int64{"x": 2}, 1},
+		{"the last left", nil, func(_, leave func()) { leave() }, 1, map[string]int64{"x": 0}, 0},
+		{"the first came", func(_, leave func()) { leave() }, func(join, _ func()) { join() }, 0, map[string]int64{"x": 1}, 1},
+		{"nothing", nil, nil, 1, nil, 1},
+		{"gone before", func(_, leave func()) { leave() }, nil, 0, nil, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRegistrar(t, gateway.DefaultOptions())
+			leave := r.Join("x") // before there is a session
+			do := func(f func(join, leave func())) {
+				if f != nil {
+					f(func() { r.Join("x") }, leave)
+				}
+			}
+			r.Snapshot(1)
+			r.Begin(1)
+			r.Join("x")()
+			late := r.Cut()
+			r.Begin(0)
+			do(tt.before)
+			if s := r.Snapshot(2); len(s) > 1 || len(s) == 1 && s[0].Count != tt.snapshot || len(s) == 0 && tt.snapshot > 0 {
+				t.Fatalf("snapshot %v", s)
+			}
+			r.Begin(2)
+			do(tt.after)
+			ended := make(chan error, 1)
+			go func() { ended <- late(t.Context()) }()
+			select {
+			case call := <-r.Calls:
+				t.Errorf("session %d was told %v", call.Epoch, call.Topics)
+				r.Answers <- status.Error(codes.FailedPrecondition, "no such session")
+				<-ended
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if told := tell(t, r); !maps.Equal(told, tt.want) {
+				t.Errorf("told %v, want %v", told, tt.want)
+			}
+			if n := r.Topics(); n != tt.topics {
+				t.Errorf("%d topics are in the index, want %d", n, tt.topics)
+			}
+		})
+	}
+}
+
+// A topic that the manager counts is not forgotten between the removal of its last subscriber and
+// the mark that has the manager told.
+func TestTopicIsNotForgottenUntold(t *testing.T) {
+	t.Run("while a call succeeds", func(t *testing.T) {
+		r := newRegistrar(t, gateway.DefaultOptions())
+		r.Snapshot(1)
+		r.Begin(1)
+		leave := r.JoinSlowly("x")
+		ended := make(chan error, 1)
+		go func() { ended <- r.Sync(t.Context()) }()
+		<-r.Calls
+		mark := leave()
+		r.Answers <- nil
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		mark()
+		if told := tell(t, r); !maps.Equal(told, map[string]int64{"x": 0}) || r.Topics() != 0 {
+			t.Errorf("told %v, %d topics are left", told, r.Topics())
+		}
+	})
+	t.Run("while one who waited gives up", func(t *testing.T) {
+		r := newRegistrar(t, gateway.DefaultOptions())
+		leave := r.JoinSlowly("x")
+		r.Snapshot(1)
+		mark := leave()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.WaitKnown(ctx, "x"); !errors.Is(err, gateway.ErrNotRegistered) {
+			t.Fatal(err)
+		}
+		mark()
+		r.Begin(1)
+		if told := tell(t, r); !maps.Equal(told, map[string]int64{"x": 0}) || r.Topics() != 0 {
+			t.Errorf("told %v, %d topics are left", told, r.Topics())
+		}
+	})
+}
+
+// Whatever the order in which subscribers come and go, sessions begin and end, and calls are made
+// and answered or not, the manager's counts end up right and nothing is left in the index.
+func TestCountsConvergeInAnyOrder(t *testing.T) {
+	m := registrarModel{t: t, r: newRegistrar(t, gateway.DefaultOptions())}
+	for seed := range uint64(500) {
+		m.rng = rand.New(rand.NewPCG(seed, 1))
+		for range 200 {
+			m.step()
+		}
+		m.settle()
+		want := make(map[string]int64)
+		for _, s := range m.subs {
+			want[s.topic]++
+		}
+		if !maps.Equal(m.counts, want) {
+			t.Fatalf("seed %d: the manager has %v, want %v", seed, m.counts, want)
+		}
+		for _, s := range m.subs {
+			s.leave()()
+		}
+		m.subs = nil
+		m.settle()
+		if n := m.r.Topics(); len(m.counts) != 0 || n != 0 {
+			t.Fatalf("seed %d: all have left, the manager has %v and the index %d topics", seed, m.counts, n)
+		}
+	}
+}
+
+// registrarModel drives a registrar in a random order, with a manager that keeps one session.
+type registrarModel struct {
+	t   *testing.T
+	r   *gateway.Registrar
+	rng *rand.Rand
+
+	subs []struct {
+		topic string
+		leave func() (told func())
+	}
+	marks []func() // of subscriptions that are out of the index
+
+	// epoch is the last session's, counts what the manager has in it; snapshot and stands tell
+	// how far the gateway has come in it.
+	epoch            int64
+	counts           map[string]int64
+	snapshot, stands bool
+
+	tell  func(context.Context) error // of a batch that was cut
+	call  *topicpb.SyncTopicsRequest  // that waits for its answer
+	ended chan error                  // of a call
+}
+
+func (m *registrarModel) step() {
+	switch m.rng.IntN(11) {
+	case 0, 1, 2:
+		topic := fmt.Sprintf("t%d", m.rng.IntN(4))
+		m.subs = append(m.subs, struct {
+			topic string
+			leave func() (told func())
+		}{topic, m.r.JoinSlowly(topic)})
+	case 3, 4, 5:
+		if len(m.subs) > 0 {
+			i := m.rng.IntN(len(m.subs))
+			m.marks = append(m.marks, m.subs[i].leave())
+			m.subs = slices.Delete(m.subs, i, i+1)
+		}
+	case 6:
+		m.mark()
+	case 7:
+		m.session()
+	case 8, 9:
+		m.sync(m.rng.IntN(3))
+	case 10:
+		ctx, cancel := context.WithCancel(m.t.Context())
+		cancel()
+		_ = m.r.WaitKnown(ctx, fmt.Sprintf("t%d", m.rng.IntN(4)))
+	}
+}
+
+func (m *registrarModel) mark() {
+	for _, f := range m.marks {
+		f()
+	}
+	m.marks = nil
+}
+
+// session takes the session one step on: snapshot, begin, end.
+func (m *registrarModel) session() {
+	switch {
+	case !m.snapshot:
+		m.epoch++
+		m.snapshot, m.counts = true, make(map[string]int64)
+		for _, tc := range m.r.Snapshot(m.epoch) {
+			m.counts[tc.Topic] = tc.Count
+		}
+	case !m.stands:
+		m.stands = true
+		m.r.Begin(m.epoch)
+	default:
+		m.snapshot, m.stands = false, false
+		m.r.Begin(0)
+	}
+}
+
+// sync takes a call one step on: cut, call, answer. An outcome of 0 is success; 1 and 2 are
+// failures of which the manager has seen the call, and has not.
+func (m *registrarModel) sync(outcome int) {
+	switch {
+	case m.tell == nil && m.ended == nil:
+		m.tell = m.r.Cut()
+	case m.ended == nil:
+		tell := m.tell
+		m.tell, m.ended = nil, make(chan error, 1)
+		go func() { m.ended <- tell(m.t.Context()) }()
+		select {
+		case m.call = <-m.r.Calls:
+		case <-m.ended:
+			m.ended = nil
+		}
+	default:
+		if outcome < 2 && m.call.Epoch == m.epoch {
+			m.keep(counts(m.call))
+		}
+		if outcome == 0 {
+			m.r.Answers <- nil
+		} else {
+			m.r.Answers <- status.Error(codes.Unavailable, "gone")
+		}
+		<-m.ended
+		m.ended = nil
+	}
+}
+
+func (m *registrarModel) keep(counts map[string]int64) {
+	for topic, n := range counts {
+		if m.counts[topic] = n; n == 0 {
+			delete(m.counts, topic)
+		}
+	}
+}
+
+// settle ends what is on its way, and tells a session that stands all that is marked.
+func (m *registrarModel) settle() {
+	m.mark()
+	for m.tell != nil || m.ended != nil {
+		m.sync(0)
+	}
+	for !m.stands {
+		m.session()
+	}
+	for told := tell(m.t, m.r); told != nil; told = tell(m.t, m.r) {
+		m.keep(told)
+	}
 }

@@ -49,7 +49,8 @@ type topic struct {
 
 	// count is the number of subscriptions here.
 	count int64
-	// dirty: it is in the registrar's list of what the manager must be told.
+	// dirty: it is in the registrar's list of what the manager must be told, or in the call
+	// that is being made.
 	dirty bool
 	// syncedEpoch is the session in which the manager was last told of it, and
 	// told the count that it was told; 0 when it never was.

@@ -43,8 +43,9 @@ type publisher struct {
 	churn int
 	// began is the start of the newest plan, and last when a message of it was sent.
 	began, last int64
-	// waited is the time spent in sends that the server held up, and held what of it lies
-	// after the last message that left on time: later ones are late for it, and not by our fault.
+	// waited is the time spent in sends that the server held up, whatever became of them, and
+	// held what of it lies after the last time that the plan was caught up with: messages since
+	// are late for it, and not by our fault.
 	waited, held time.Duration
 	buf          []byte
 
@@ -143,6 +144,9 @@ func (p *publisher) open(ctx context.Context, phase simulator.Phase, plan schedu
 			return
 		}
 		due := start + int64(offset)
+		if p.clock.Now() < due {
+			p.held = 0 // it has caught up: what is late from here on is our own doing
+		}
 		if !p.wait(ctx, due) {
 			return
 		}
@@ -178,17 +182,15 @@ func (p *publisher) staged(phase simulator.Phase) simulator.Phase {
 // publish sends one message and notes its fate.
 func (p *publisher) publish(ctx context.Context, m *message) {
 	p.size = p.sizes.next()
-	switch err := p.send(ctx, m); {
+	err := p.send(ctx, m)
+	if took := time.Duration(p.clock.Now() - m.actual); took > blockedSend {
+		p.waited += took
+		p.held += took
+	}
+	switch {
 	case err == nil:
 		p.sent.Add(1)
 		p.last = m.actual
-		if m.actual-m.intended < int64(blockedSend) {
-			p.held = 0
-		}
-		if took := time.Duration(p.clock.Now() - m.actual); took > blockedSend {
-			p.waited += took
-			p.held += took
-		}
 	case errors.Is(err, errWindowFull), ctx.Err() != nil:
 		m.fate = fateDropped
 		p.dropped.Add(1)

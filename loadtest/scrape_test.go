@@ -9,8 +9,29 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"firetower/loadtest"
 )
+
+// What a server selects for the series has every metric of Go's runtime that they show.
+func TestSeriesGetWhatTheyAskFor(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector())
+	server := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	defer server.Close()
+	got := loadtest.ScrapeSeries(t.Context(), strings.TrimPrefix(server.URL, "http://"))
+	for _, name := range []string{"go_goroutines", "go_memstats_heap_inuse_bytes", "go_gc_duration_seconds_sum", "go_gc_duration_seconds_count"} {
+		if _, there := got[name]; !there {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if len(got) != 4 {
+		t.Errorf("kept %v", got)
+	}
+}
 
 // What is sampled every second is asked for by name, so that servers need not write the
 // rest; one that cannot select answers with all, of which only that is kept.

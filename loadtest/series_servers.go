@@ -19,7 +19,12 @@ import (
 // newSeriesScraper asks for what columns are made of. The next second's scrape is not to
 // wait for this one's.
 func newSeriesScraper() *scraper {
-	return newScraper(900*time.Millisecond, slices.Sorted(maps.Keys(seriesMetrics))...)
+	families := map[string]bool{}
+	for name := range seriesMetrics {
+		// A summary is asked for by its own name, and comes with all its samples.
+		families[strings.TrimSuffix(strings.TrimSuffix(name, "_sum"), "_count")] = true
+	}
+	return newScraper(900*time.Millisecond, slices.Sorted(maps.Keys(families))...)
 }
 
 // maxSeries bounds the points of the servers' series in a document.

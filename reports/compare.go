@@ -35,8 +35,8 @@ type Comparison struct {
 	Scenario string `json:"scenario"`
 	Base     Side   `json:"base"`
 	New      Side   `json:"new"`
-	// Verdict is that of the primary figures together; what was lost without a fault to
-	// explain it makes it regressed, or keeps it from being improved.
+	// Verdict is that of the primary figures together, as far as what was lost without a fault
+	// to explain it lets them say anything.
 	Verdict stats.Verdict `json:"verdict"`
 	// Runs is how many runs of each side would decide what is inconclusive, by what is
 	// known now; 0 when nothing is, or when that cannot be told.
@@ -54,7 +54,8 @@ type Comparison struct {
 	Unlike []string `json:"unlike,omitempty"`
 	// Differences are what else differs between the machines, builds and settings.
 	Differences []string `json:"differences,omitempty"`
-	// Losses say what each side lost that no fault explains; empty when neither lost anything.
+	// Losses say what each side lost that no fault explains; empty when neither lost anything,
+	// and for sides that are identical.
 	Losses []string `json:"losses,omitempty" schema:"optional"`
 	// Notes are what a reader must know of the comparison.
 	Notes []string `json:"notes,omitempty"`
@@ -387,34 +388,38 @@ func (c *Comparison) judge(b, n counted, turns bool, o CompareOptions) {
 		}
 	}
 	c.Verdict = stats.Overall(verdicts)
-	c.weighLosses(b, n)
+	c.weighLosses(b, n, o)
 }
 
 // losses are what runs lost that no fault explains.
 type losses struct {
 	runs                 int
 	deliveries, expected int64
+	shares               []float64 // of what was due, by run
 }
 
 func (c counted) losses() losses {
 	var l losses
 	for _, r := range c.runs {
-		l.expected += r.Expected
+		lost, due := r.LossUnexplained(), r.Expected
 		if r.Churn != nil {
-			l.expected += r.Churn.Due
+			due += r.Churn.Due
 		}
-		if lost := r.LossUnexplained(); lost > 0 {
+		if lost > 0 {
 			l.runs++
-			l.deliveries += lost
 		}
+		l.deliveries += lost
+		l.expected += due
+		l.shares = append(l.shares, float64(lost)/float64(max(due, 1)))
 	}
 	return l
 }
 
 // weighLosses keeps a build from being praised for what it did not deliver: a lost message
-// has no latency, and those that were left had the less to wait for. A loss that no fault
-// explains is a defect, whatever else the runs say.
-func (c *Comparison) weighLosses(b, n counted) {
+// has no latency, and those that were left had the less to wait for. A build that surely
+// loses more is worse, whatever else the runs say; one that may lose more is not better; and one
+// that is slower than another which surely lost more may be no worse.
+func (c *Comparison) weighLosses(b, n counted, o CompareOptions) {
 	was, is := b.losses(), n.losses()
 	if was.runs+is.runs == 0 {
 		return
@@ -427,13 +432,25 @@ func (c *Comparison) weighLosses(b, n counted) {
 		c.Losses = append(c.Losses, fmt.Sprintf("%s lost %s of %s deliveries that no fault explains, in %d of %s.",
 			side.label, commas(side.deliveries), commas(side.expected), side.runs, plural(int64(side.of), "run")))
 	}
-	more := float64(is.deliveries)*float64(was.expected) > float64(was.deliveries)*float64(is.expected)
+	more, surely := losesMore(was, is, o)
+	less, surelyLess := losesMore(is, was, o)
 	switch {
-	case was.runs == 0:
+	case more && surely:
 		c.Verdict = stats.Regressed
-	case more && (c.Verdict == stats.Improved || c.Verdict == stats.Same):
+	case more && (c.Verdict == stats.Improved || c.Verdict == stats.Same),
+		less && surelyLess && c.Verdict == stats.Regressed:
 		c.Verdict = stats.Inconclusive
 	}
+}
+
+// losesMore tells whether some runs lose a larger share than others by more than the band, and
+// whether that is no chance: by the rank-sum test over runs, or since each of several loses more
+// than any of the others.
+func losesMore(than, loses losses, o CompareOptions) (more, surely bool) {
+	more = float64(loses.deliveries)*float64(than.expected) > (1+o.Band)*float64(than.deliveries)*float64(loses.expected)
+	surely = stats.MannWhitney(than.shares, loses.shares).P <= o.Alpha ||
+		len(loses.shares) >= minVersusRuns && slices.Min(loses.shares) > slices.Max(than.shares)
+	return more, surely
 }
 
 // censor takes back what rates that were never exceeded cannot tell: with a search on

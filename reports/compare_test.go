@@ -325,12 +325,14 @@ func TestCompareWeighsLosses(t *testing.T) {
 	t.Parallel()
 	losing := func(target string, factor float64, seed uint64, lost int64, faults bool) reports.Set {
 		s := turns(t, target, 10, factor, seed)
-		for _, r := range s.Runs {
+		for i, r := range s.Runs {
 			r.LostUnexplained, r.Faults = 0, nil
-			if lost == 0 {
-				continue
+			lost := lost
+			if lost < 0 { // by one run alone
+				lost = int64(max(1-i, 0))
 			}
-			if r.Churn = (&reports.Churn{Due: 1000, Received: 1000 - lost, Lost: lost}); faults {
+			r.Churn = &reports.Churn{Due: 1000, Received: 1000 - lost, Lost: lost}
+			if faults {
 				r.Faults = []reports.Fault{{}}
 			}
 		}
@@ -345,7 +347,11 @@ func TestCompareWeighsLosses(t *testing.T) {
 		says       string
 	}{
 		{"the new one loses, and is the faster for it", 0, 100, 0.8, false, stats.Regressed, "firetower lost 1,000 of 50,010 deliveries that no fault explains, in 10 of 10 runs."},
-		{"it loses more", 50, 100, 0.8, false, stats.Inconclusive, "firetower lost 1,000 of"},
+		{"it loses more", 50, 100, 0.8, false, stats.Regressed, "firetower lost 1,000 of"},
+		{"it loses about as much", 100, 102, 0.8, false, stats.Improved, "firetower lost 1,020 of"},
+		{"one of its runs loses one", 0, -1, 0.8, false, stats.Inconclusive, "firetower lost 1 of"},
+		{"the old one alone loses, and is the faster for it", 100, 0, 1.25, false, stats.Inconclusive, "firetower lost 0 of"},
+		{"one run of the old one lost one, and it is faster", -1, 0, 1.25, false, stats.Regressed, "firetower lost 0 of"},
 		{"it loses less", 100, 50, 0.8, false, stats.Improved, "firetower lost 500 of"},
 		{"the old one alone loses", 100, 0, 0.8, false, stats.Improved, "firetower lost 0 of"},
 		{"the fault explains it", 0, 100, 0.8, true, stats.Improved, ""},

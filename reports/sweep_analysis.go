@@ -300,10 +300,11 @@ func (s *Sweep) findings(question int) []string {
 }
 
 // improved are the cells of a question that beat the default in an objective, of those
-// that may be recommended: one that loses messages is soon done with the rest.
+// that may be recommended and never missed a threshold: one that loses messages is soon
+// done with the rest.
 func (s *Sweep) improved(question, objective int) []int {
 	return slices.DeleteFunc(s.eligible(question), func(c int) bool {
-		return s.Cells[c].Figures[objective].Verdict != string(stats.Improved)
+		return s.Cells[c].Missed > 0 || s.Cells[c].Figures[objective].Verdict != string(stats.Improved)
 	})
 }
 

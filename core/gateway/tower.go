@@ -429,7 +429,8 @@ func (t *FireTower) finish(err error) {
 
 // answerClose waits until the answer to the client's close frame is written, which RFC 6455
 // section 5.5.1 demands: a flusher may be about to, or has a frame to end first. What else
-// waits is for nobody any more. The closing's own timer bounds the wait.
+// waits is for nobody any more; a flusher that is writing drops it when it is done. The
+// closing's own timer bounds the wait.
 func (t *FireTower) answerClose(err error) {
 	var closed *websocket.CloseError
 	if !errors.As(err, &closed) || closed.Code == websocket.CloseAbnormalClosure { // the latter came over no wire

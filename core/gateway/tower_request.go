@@ -112,14 +112,17 @@ func (t *FireTower) subscribe(topics []string) []protocol.TopicResult {
 		if sub == nil {
 			continue
 		}
-		if err := g.registrar.waitKnown(ctx, sub.topic); err != nil {
+		err := g.registrar.waitKnown(ctx, sub.topic)
+		stands := t.subscriptionOf(name) == sub
+		switch {
+		case !stands && (err == nil || added[i] != nil): // an order has ended it meanwhile
+			results[i] = failure(name, protocol.CodeNotSubscribed)
+		case err != nil:
 			g.log.Debug("subscribe failed", "conn", t.id, "topic", name, "err", err)
 			if added[i] != nil {
 				t.leave(sub)
 			}
 			results[i] = failure(name, protocol.CodeUnavailable)
-		} else if t.subscriptionOf(name) != sub { // an order has ended it meanwhile
-			results[i] = failure(name, protocol.CodeNotSubscribed)
 		}
 	}
 	return results

@@ -234,6 +234,10 @@ func (t *FireTower) flush() {
 		}
 		b.inFlight = 0
 		t.flushedLocked(b, int(n))
+		if b.done != nil && !t.farewell { // see answerClose
+			t.farewell = true
+			t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
+		}
 		again := err == nil || n > 0 && t.state == stateOpen && errors.Is(err, os.ErrDeadlineExceeded) &&
 			t.gateway.opts.SlowPolicy != SlowDisconnect
 		interrupted := err != nil && t.state == stateClosing && !t.farewell

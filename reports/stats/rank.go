@@ -26,7 +26,7 @@ const (
 	// exactTotal is up to how many observations of both samples together MannWhitney may
 	// count every arrangement, which takes time and memory; exactCount is how many whole
 	// numbers a float64 holds without a gap.
-	exactTotal, exactCount = 200, 1 << 53
+	exactTotal, exactCount = 400, 1 << 53
 )
 
 // countable tells whether every arrangement of two samples is counted. A small sample
@@ -59,7 +59,7 @@ func LeastRankSum(m, n int) float64 {
 
 // MannWhitney tests whether two independent samples come from one distribution
 // (Wilcoxon's rank-sum test). P is exact, with ties too, while the arrangements of both
-// samples can be counted: those of 56 observations or less, and of up to 200 when one
+// samples can be counted: those of 56 observations or less, and of up to 400 when one
 // sample is small. It is then the permutation distribution of the midranks as they are.
 // Beyond, it is the normal approximation with the tie and continuity corrections. A
 // sample without observations tests nothing: P is 1.
@@ -172,7 +172,7 @@ func tiedRankSumCounts(ties []int, n int) []float64 {
 	for _, t := range ties {
 		total += t
 	}
-	size := total*(total+1) + 1
+	size := 2*n*total + 1
 	// ways[k][s] are the ways to have chosen k with the doubled rank sum s.
 	ways := make([][]float64, n+1)
 	for k := range ways {

@@ -122,6 +122,18 @@ var (
 	ErrNotConnected = errNotConnected
 )
 
+// PublisherLags are how late the messages of an open plan were sent, and how late without what
+// the sink held up.
+func PublisherLags(ctx context.Context, s scenarios.Scenario, length time.Duration, to *FakeSink) (all, own *latency.Recorder, err error) {
+	c, err := clock.New()
+	if err != nil {
+		return nil, nil, err
+	}
+	p := newPublisher(c, s, 1, []sink{to})
+	p.open(ctx, simulator.PhaseMeasure, newSchedule(s, length, 2))
+	return p.lags[simulator.PhaseMeasure], p.ownLags[simulator.PhaseMeasure], nil
+}
+
 // PublisherFates are what became of the messages of an open plan, and the account
 // of what was sent.
 func PublisherFates(ctx context.Context, s scenarios.Scenario, length time.Duration, sinks []*FakeSink) (sent, refused, dropped int64, runs []simulator.TopicSent, lag *latency.Recorder, err error) {

@@ -70,6 +70,8 @@ type Listener struct {
 	Origins []string
 	// UserHeader is the request header that carries the user's id.
 	UserHeader string
+	// ClientPublish lets clients publish.
+	ClientPublish bool
 	// HandshakeTimeout, FrameTimeout, SubscribeTimeout and CloseTimeout bound the steps of a
 	// connection.
 	HandshakeTimeout, FrameTimeout, SubscribeTimeout, CloseTimeout time.Duration
@@ -225,6 +227,11 @@ func gatewayKeys(c *Gateway) []*key {
 			path: "gateway.userHeader", kind: KindText, def: "", to: &c.Gateway.UserHeader, check: checkHeader,
 			doc: "The request header that carries the user's id, for kicks by user. Only for a gateway that is reached through " +
 				"a proxy that sets it: a client could send any. Empty is none.",
+		},
+		{
+			path: "gateway.clientPublish", kind: KindBool, def: "true", to: &c.Gateway.ClientPublish,
+			doc: "Whether clients may publish. Without, only callers of the manager's gRPC and applications do, " +
+				"and a client that tries is told that it is forbidden.",
 		},
 		{
 			path: "gateway.handshakeTimeout", kind: KindDuration, def: "10s", to: &c.Gateway.HandshakeTimeout, lo: ms, hi: hr,

@@ -141,6 +141,7 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	o.Admission = gateway.AdmissionOptions{Handshakes: c.Admission.Handshakes, Rate: c.Admission.Rate}
 	o.AllowedOrigins = c.Gateway.Origins
 	o.UserHeader = c.Gateway.UserHeader
+	o.ClientPublish = c.Gateway.ClientPublish
 	o.HandshakeTimeout = c.Gateway.HandshakeTimeout
 	o.FrameTimeout = c.Gateway.FrameTimeout
 	o.SubscribeTimeout = c.Gateway.SubscribeTimeout

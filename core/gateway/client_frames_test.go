@@ -120,6 +120,31 @@ func TestU4_40_AnswerPerTopic(t *testing.T) {
 	}
 }
 
+// Where clients may not publish, one that tries is told so, reaches nobody and stays, and what
+// the application publishes arrives.
+func TestClientsMayNotPublish(t *testing.T) {
+	m := newStandIn(t)
+	g := linked(t, m, func(o *gateway.Options) { o.ClientPublish = false })
+	c, old := dial(t, g, protocol.SubprotocolV1), dial(t, g, protocol.SubprotocolV0)
+	c.subscribe("room")
+	old.sendText(`{"type":"publish","topic":"room","data":1}`)
+	c.sendText(`{"type":"publish","topic":"room","data":2,"id":"p"}`)
+	if r := c.nextReply(); r.OK || r.ID != "p" || r.Code != string(protocol.CodeForbidden) {
+		t.Errorf("%+v", r)
+	}
+	old.sendText(`{"type":"subscribe","topic":"room"}`) // behind its publish
+	eventually(t, "it is still there", func() bool { return g.Stats().Subscriptions == 2 })
+	if err := g.Publish("room", []byte("3")); err != nil {
+		t.Fatal(err)
+	}
+	if r := c.nextReply(); string(r.Data) != "3" {
+		t.Errorf("%+v", r)
+	}
+	if got := old.next(); got != "3" {
+		t.Errorf("%q", got)
+	}
+}
+
 // U5-03: what only the manager may order, a client cannot.
 func TestU5_03_ClientsCannotGiveOrders(t *testing.T) {
 	g := run(t, nil)

@@ -154,6 +154,9 @@ type Options struct {
 	// UserHeader names a request header that carries the UserID, set by a trusted
 	// proxy; empty is none. Authenticate, when set, takes its place.
 	UserHeader string
+	// ClientPublish lets clients publish; a read handler may still refuse. Without it what they
+	// send is answered with protocol.CodeForbidden. Default true.
+	ClientPublish bool
 	// HandshakeTimeout bounds a client's PROXY header and TLS handshake together, its
 	// upgrade request, and the link's handshake. Default 10s.
 	HandshakeTimeout time.Duration
@@ -233,6 +236,7 @@ func DefaultOptions() Options {
 		JoinBytes:        64 << 10,
 		JoinMessages:     1024,
 		BatchWrites:      true,
+		ClientPublish:    true,
 		Compression:      CompressionOptions{Threshold: 256, Level: 3},
 		Version:          "dev",
 	}

@@ -202,6 +202,10 @@ func (t *FireTower) serveUnsubscribe(req *protocol.Request) {
 // servePublish sends a client's message on its way and answers when the gateway
 // has handed it on.
 func (t *FireTower) servePublish(req *protocol.Request) {
+	if !t.gateway.opts.ClientPublish {
+		t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "clients may not publish"}, req.ID)
+		return
+	}
 	if h := t.on().read; h != nil {
 		for _, name := range req.Topics {
 			if !h(&FireInfo{Context: t.life(req), Topic: name, Data: req.Data}) {

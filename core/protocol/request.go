@@ -98,7 +98,7 @@ const (
 	CodeBadTopic ErrorCode = "bad_topic"
 	// CodeTooManyTopics: more in one request, or on one connection, than are allowed.
 	CodeTooManyTopics ErrorCode = "too_many_topics"
-	// CodeForbidden: the application that embeds the gateway said no.
+	// CodeForbidden: the gateway's configuration, or the application that embeds it, said no.
 	CodeForbidden ErrorCode = "forbidden"
 	// CodeNotSubscribed: the topic to leave was not subscribed to, or an order has ended
 	// the subscription before it stood.

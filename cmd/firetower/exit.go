@@ -33,7 +33,7 @@ const exitCodesText = `Exit codes:
     1  an error while running
     2  a wrong argument, flag, configuration, scenario or result document
    97  report compare, loadtest run --gate: a primary figure is worse, or
-       deliveries were lost where the other side lost none
+       surely more deliveries were lost
    98  loadtest: the run is invalid, its figures mean nothing;
        sweep, tune: the default, or all else, has no run that counts
    99  loadtest: the run is valid or degraded, and missed a threshold;

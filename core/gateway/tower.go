@@ -314,8 +314,7 @@ func (t *FireTower) shut(code int, reason string, why DisconnectReason) bool {
 			limitUnsent(int(t.fd), math.MaxInt32) // so that the close frame gets into the socket
 		}
 		if cutShort && b.inFlight == 0 {
-			t.farewell = true
-			t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
+			t.cutDownLocked()
 		}
 		b.append(entry{data: frame, since: t.gateway.clock.now()})
 		t.gateway.metrics.backlogBytes.Add(int64(len(frame)))
@@ -443,8 +442,7 @@ func (t *FireTower) answerClose(err error) {
 		return
 	}
 	if b.inFlight == 0 && !t.farewell {
-		t.farewell = true
-		t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
+		t.cutDownLocked()
 	}
 	done := make(chan struct{})
 	b.done = done

@@ -235,16 +235,14 @@ func (t *FireTower) flush() {
 		b.inFlight = 0
 		t.flushedLocked(b, int(n))
 		if b.done != nil && !t.farewell { // see answerClose
-			t.farewell = true
-			t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
+			t.cutDownLocked()
 		}
 		again := err == nil || n > 0 && t.state == stateOpen && errors.Is(err, os.ErrDeadlineExceeded) &&
 			t.gateway.opts.SlowPolicy != SlowDisconnect
 		interrupted := err != nil && t.state == stateClosing && !t.farewell
 		if interrupted {
 			// The closing cut this write short; one more try carries the close frame.
-			t.farewell = true
-			t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
+			t.cutDownLocked()
 		}
 		t.mu.Unlock()
 		switch {
@@ -303,6 +301,12 @@ func (t *FireTower) flushDeadlineLocked(b *backlog, progress time.Time) time.Tim
 	default:
 		return progress.Add(g.opts.Limits.PendingAge)
 	}
+}
+
+// cutDownLocked leaves of the backlog what must precede the close frame, and the frame itself.
+func (t *FireTower) cutDownLocked() {
+	t.farewell = true
+	t.gateway.metrics.drop(t.dropReasonLocked(), t.truncateLocked())
 }
 
 // truncateLocked drops what the backlog need not write before a close.

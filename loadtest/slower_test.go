@@ -4,12 +4,10 @@ package loadtest_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"firetower/loadtest"
@@ -33,44 +31,22 @@ import (
 // slowerShare is by how much a build is slower when nobody says otherwise.
 const slowerShare = 0.15
 
-// slowed is the gateway's write to a socket with a loop behind it that burns the
-// given share of the time that the write took. A write that took longer than 20 us was
-// interrupted, and what it took is no measure of its work.
-func slowed(t *testing.T, source string, share float64) string {
-	t.Helper()
-	replace := func(old, with string) {
-		if strings.Count(source, old) != 1 {
-			t.Fatalf("%q stands %d times in the source", old, strings.Count(source, old))
-		}
-		source = strings.Replace(source, old, with, 1)
-	}
-	replace("\n\t\"syscall\"\n", "\n\t\"syscall\"\n\t\"time\"\n")
-	replace("\t\tn, _, errno := syscall.RawSyscall6(", "\t\tbegun := time.Now()\n\t\tn, _, errno := syscall.RawSyscall6(")
-	replace("\t\tcase 0:\n\t\t\treturn int(n), 0\n",
-		fmt.Sprintf("\t\tcase 0:\n\t\t\twritten := time.Now()\n\t\t\tfor end := time.Duration(float64(min(written.Sub(begun), 20*time.Microsecond)) * %g); time.Since(written) < end; {\n\t\t\t}\n\t\t\treturn int(n), 0\n", share))
-	return source
-}
-
 // buildSlower builds the binary at path.
 func buildSlower(t *testing.T, path string, share float64) {
 	t.Helper()
-	original, err := filepath.Abs(filepath.Join("..", "core", "gateway", "rawsend_linux.go"))
+	dir, replaced := t.TempDir(), map[string]string{}
+	for name, source := range slowed(t, share) {
+		changed := filepath.Join(dir, filepath.Base(name))
+		if err := os.WriteFile(changed, []byte(source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replaced[name] = changed
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replaced})
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile(original)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	changed, overlay := filepath.Join(dir, "rawsend_linux.go"), filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(changed, []byte(slowed(t, string(source), share)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	data, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	overlay := filepath.Join(dir, "overlay.json")
 	if err := os.WriteFile(overlay, data, 0o600); err != nil {
 		t.Fatal(err)
 	}

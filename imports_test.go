@@ -53,6 +53,8 @@ var importRules = []importRule{
 	{list: "stats", folder: "reports/stats", only: []string{"reports/stats"}, testsToo: true},
 	{list: "config", folder: "config", only: []string{"config"}, testsToo: true},
 	{list: "schedstat", folder: "core/schedstat", only: []string{"core/schedstat"}, testsToo: true},
+	{list: "auth", folder: "core/auth", only: []string{"core/auth", "core/gateway", "core/filewatch"}, testsToo: true},
+	{list: "filewatch", folder: "core/filewatch", only: []string{"core/filewatch"}, testsToo: true},
 	{list: "uring", folder: "core/uring", only: []string{"core/uring"}, testsToo: true},
 	{list: "suggest", folder: "config/suggest", only: []string{"config/suggest"}, testsToo: true},
 	{list: "cmd", except: []string{"cmd"}, deny: []string{"cmd"}, testsToo: true},

@@ -24,6 +24,8 @@ type Gateway struct {
 	TLS TLS
 	// Proxy is for a gateway behind balancers.
 	Proxy Proxy
+	// Auth lets clients in by signed tokens.
+	Auth Auth
 	// Limits bound what one client may cost.
 	Limits Limits
 	// Admission bounds storms of connecting clients.
@@ -225,7 +227,7 @@ func gatewayKeys(c *Gateway) []*key {
 		},
 		{
 			path: "gateway.userHeader", kind: KindText, def: "", to: &c.Gateway.UserHeader, check: checkHeader,
-			doc: "The request header that carries the user's id, for kicks by user. Only for a gateway that is reached through " +
+			doc: "The request header that carries the user's id, for kicks by user, where no token does (auth). Only for a gateway that is reached through " +
 				"a proxy that sets it: a client could send any. Empty is none.",
 		},
 		{
@@ -350,7 +352,7 @@ func gatewayKeys(c *Gateway) []*key {
 			doc: "The time over which drained clients are told to spread their reconnects.",
 		},
 	}
-	return slices.Concat(keys, edgeKeys(c), runtimeKeys(&c.Runtime), logKeys(&c.Log))
+	return slices.Concat(keys, edgeKeys(c), authKeys(&c.Auth), runtimeKeys(&c.Runtime), logKeys(&c.Log))
 }
 
 // pprofKey is the key that both services have for profiles.
@@ -391,6 +393,7 @@ func (c *Gateway) crossCheck(l *loader) {
 			formatSize(int64(c.Limits.MaxFrameBytes)), formatSize(int64(c.Link.QueueBytes)))
 	}
 	c.crossCheckEdge(l)
+	c.crossCheckAuth(l)
 	if c.Link.RedialMax < c.Link.RedialMin {
 		l.problemWith("link.redialMax", "must be at least link.redialMin (%s), got %s",
 			formatDuration(c.Link.RedialMin), formatDuration(c.Link.RedialMax))

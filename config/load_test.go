@@ -201,6 +201,17 @@ func TestU4_44_WrongFilesAreRefused(t *testing.T) {
 			`gw.toml:2: cluster.id: must be at most 255 bytes without spaces and control characters, got "a b"`,
 		}},
 		{"header with a colon", "[gateway]\nuserHeader = 'X-User:'", []string{`gw.toml:2: gateway.userHeader: must be the name of an HTTP header, got "X-User:"`}},
+		{"tokens without keys", "[auth]\nanonymous = true\nissuer = 'us'\n", []string{
+			"gw.toml:2: auth.anonymous: needs auth.secretFile or auth.keysFile: without either nobody is asked for a token",
+			"gw.toml:3: auth.issuer: needs auth.secretFile or auth.keysFile: without either nobody is asked for a token",
+		}},
+		{"two ways to say who a user is", "[gateway]\nuserHeader = 'X-User'\n[auth]\nkeysFile = 'k'\n", []string{
+			"gw.toml:2: gateway.userHeader: has no effect beside auth.secretFile or auth.keysFile: a user is who the token says",
+		}},
+		{"patterns that no topic fits", "[auth]\nkeysFile = 'k'\nsubscribe = ['']\npublish = ['a b*']\n", []string{
+			`gw.toml:3: auth.subscribe: an empty pattern is no topic's: want one such as "news" or "room.*", or "*" for all`,
+			`gw.toml:4: auth.publish: must be at most 255 bytes without spaces and control characters, got "a b"`,
+		}},
 		{"values that fight", "[link]\nqueueBytes = '1KiB'\nredialMin = '9s'", []string{
 			"link.redialMax: must be at least link.redialMin (9s), got 1s",
 			"gw.toml:2: link.queueBytes: must be at least limits.maxFrameBytes (64KiB), or the largest message never fits; got 1KiB",

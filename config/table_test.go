@@ -202,7 +202,7 @@ func sample(r config.Row) (asFlag, asTOML string) {
 		return "secret", `"secret"`
 	default:
 		v := "/some-text"
-		if r.Path == "gateway.userHeader" {
+		if r.Path == "gateway.userHeader" || r.Path == "auth.cookie" {
 			v = "X-User"
 		}
 		return v, strconv.Quote(v)
@@ -212,10 +212,17 @@ func sample(r config.Row) (asFlag, asTOML string) {
 // beside is what a key needs to mean anything.
 func beside(path string) []config.Flag {
 	pair := map[string]config.Flag{
-		"tls.certFile":    {Name: "--set", Key: "tls.keyFile", Value: "k"},
-		"tls.keyFile":     {Name: "--set", Key: "tls.certFile", Value: "c"},
-		"proxy.protocol":  {Name: "--set", Key: "proxy.trusted", Value: "10.0.0.0/8"},
-		"proxy.forwarded": {Name: "--set", Key: "proxy.trusted", Value: "10.0.0.0/8"},
+		"tls.certFile":        {Name: "--set", Key: "tls.keyFile", Value: "k"},
+		"tls.keyFile":         {Name: "--set", Key: "tls.certFile", Value: "c"},
+		"auth.reloadInterval": {Name: "--set", Key: "auth.keysFile", Value: "k"},
+		"auth.issuer":         {Name: "--set", Key: "auth.keysFile", Value: "k"},
+		"auth.audience":       {Name: "--set", Key: "auth.keysFile", Value: "k"},
+		"auth.cookie":         {Name: "--set", Key: "auth.keysFile", Value: "k"},
+		"auth.anonymous":      {Name: "--set", Key: "auth.keysFile", Value: "k"},
+		"auth.subscribe":      {Name: "--set", Key: "auth.keysFile", Value: "k"},
+		"auth.publish":        {Name: "--set", Key: "auth.keysFile", Value: "k"},
+		"proxy.protocol":      {Name: "--set", Key: "proxy.trusted", Value: "10.0.0.0/8"},
+		"proxy.forwarded":     {Name: "--set", Key: "proxy.trusted", Value: "10.0.0.0/8"},
 	}
 	if f, ok := pair[path]; ok {
 		return []config.Flag{f}
@@ -309,7 +316,7 @@ func TestEveryBound(t *testing.T) {
 			}
 			for n, in := range map[int64]bool{r.Lo: true, r.Hi: true, r.Lo - 1: false, r.Hi + 1: false} {
 				t.Run(fmt.Sprintf("%s %s %s", s, r.Path, write(r, n)), func(t *testing.T) {
-					_, err := load(s, config.Sources{Flags: []config.Flag{{Name: "--set", Key: r.Path, Value: write(r, n)}}})
+					_, err := load(s, config.Sources{Flags: append(beside(r.Path), config.Flag{Name: "--set", Key: r.Path, Value: write(r, n)})})
 					if in && err != nil && !strings.Contains(err.Error(), "must be at least") {
 						t.Errorf("refused: %v", err)
 					}
@@ -333,6 +340,9 @@ func TestPrintedConfigurationLoads(t *testing.T) {
 					asFlag, _ := sample(r)
 					flags = append(flags, r.Path+"="+asFlag)
 				}
+			}
+			if s == config.ServiceGateway { // tokens need keys, and no header beside them
+				flags = append(flags, "auth.keysFile=/keys.json", "gateway.userHeader=")
 			}
 			src := sources("", "", []string{"FIRETOWER_LINK_TOKEN=hunter2"}, flags...)
 			before, err := load(s, src)

@@ -44,7 +44,7 @@ func TestKickEndsSubscribe(t *testing.T) {
 func TestSubscribeIsNotLetIn(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[int]string{
-		http.StatusUnauthorized:       "\nThe gateway wants to know who asks: tell it with --header NAME:VALUE.\n",
+		http.StatusUnauthorized:       "\nThe gateway wants to know who asks: tell it with --header 'Authorization: Bearer TOKEN'; 'firetower token' makes one.\n",
 		http.StatusForbidden:          "\nThe gateway refuses this origin, see gateway.origins.\n",
 		http.StatusNotFound:           "\nThe path is gateway.path (default /ws).\n",
 		http.StatusServiceUnavailable: "\nThe gateway is stopping or full, or too many connect at once: see [limits] and [admission].\n",
@@ -84,7 +84,8 @@ func TestUnconfirmedSubscriptionIsExplained(t *testing.T) {
 	}{
 		{"no answer", fmt.Errorf("client: %w", context.DeadlineExceeded), hint},
 		{"not just now", &client.RequestError{Op: "subscribe", Topic: "a", Code: protocol.CodeUnavailable}, hint},
-		{"for good", &client.RequestError{Op: "subscribe", Topic: "a", Code: protocol.CodeForbidden}, `subscribe "a": forbidden` + "\n"},
+		{"for good", &client.RequestError{Op: "subscribe", Topic: "a", Code: protocol.CodeForbidden}, `subscribe "a": forbidden` + "\nThis client may not subscribe to it: see its token, and the gateway's auth.subscribe.\n"},
+		{"another topic name", &client.RequestError{Op: "subscribe", Topic: "a", Code: protocol.CodeBadTopic}, `subscribe "a": bad_topic` + "\n"},
 	} {
 		p := newProcess()
 		code := report(p.state, newRootCommand(p.state), explainSubscribe(tt.err), false)

@@ -24,11 +24,11 @@ func TestConfigCheck(t *testing.T) {
 		out  string
 		err  string
 	}{
-		{"config check --config fireTower.toml", nil, exitOK, "gateway: fireTower.toml: ok, 1 of 62 settings are not by default\n", ""},
+		{"config check --config fireTower.toml", nil, exitOK, "gateway: fireTower.toml: ok, 1 of 71 settings are not by default\n", ""},
 		{"config check --config topicmanage.toml", nil, exitOK, "manager: topicmanage.toml: ok, 0 of 22 settings are not by default\n" +
 			"manager: note: topicmanage.toml:1: servicetimeout: has no effect: a link is given up after two silent heartbeats; remove this key\n", ""},
 		{"config check manager --config x.toml", nil, exitOK, "manager: x.toml: ok, 1 of 22 settings are not by default\n", ""},
-		{"config check", []string{"FIRETOWER_BUCKET_NUM=2"}, exitOK, "gateway: defaults and environment: ok, 1 of 62 settings are not by default\n" +
+		{"config check", []string{"FIRETOWER_BUCKET_NUM=2"}, exitOK, "gateway: defaults and environment: ok, 1 of 71 settings are not by default\n" +
 			"manager: defaults and environment: ok, 0 of 22 settings are not by default\n", ""},
 		{"config check --config bad/tower.toml", nil, exitUsage, "", "firetower config check: gateway: 2 problems in the configuration:\n" +
 			"  bad/tower.toml:1: chanLens: must be from 1 to 16777216, got 0\n  bad/tower.toml:3: bucket.Nmu: unknown key, did you mean bucket.Num?\n"},

@@ -47,11 +47,15 @@ func runGateway(ctx context.Context, g *globalState, c *config.Gateway, announce
 	applyRuntime(g, log, c.Runtime)
 	defer applyProcessors(ctx, g, log, c.Runtime, false)()
 	warnNotices(log, c.Notices())
+	tokens, err := authenticate(&opts, c)
+	if err != nil {
+		return err
+	}
 	gw, err := gateway.New(opts)
 	if err != nil {
 		return err
 	}
-	defer reloadOnHangup(g, gw, opts.TLS)()
+	defer reloadOnHangup(g, gw, tokens)()
 	run := start(ctx, "gateway", gw)
 	// A wrong address and a manager that is not up yet look the same.
 	noManager := func() {

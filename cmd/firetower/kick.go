@@ -17,8 +17,9 @@ func newKickCommand(g *globalState) *cobra.Command {
 		Long: `Kick tells every gateway to unsubscribe from a topic, or to disconnect a user. It
 says how many gateways were told, not how many clients it was about.
 
-Users are known only to gateways with gateway.userHeader set (or that an
-application embeds); without, nobody is user 42.`,
+Users are known only to gateways that ask for tokens (auth.secretFile,
+auth.keysFile), with gateway.userHeader set, or that an application embeds;
+without, nobody is user 42.`,
 		Example: `  firetower kick --user 42                    disconnect every connection of user 42
   firetower kick --topic room-1               unsubscribe everybody from room-1
   firetower kick --topic room-1 --user 42     unsubscribe user 42 from room-1`,

@@ -117,6 +117,7 @@ gateway it is connected.
 		{groupClients, newTopicsCommand(g)},
 		{groupClients, newGatewaysCommand(g)},
 		{groupClients, newKickCommand(g)},
+		{groupClients, newTokenCommand(g)},
 		{groupHarness, newLoadtestCommand(g)},
 		{groupHarness, newSweepCommand(g)},
 		{groupHarness, newTuneCommand(g)},

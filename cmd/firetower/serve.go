@@ -77,11 +77,15 @@ func runServe(ctx context.Context, g *globalState, mc *config.Manager, gc *confi
 func serveGateway(ctx context.Context, g *globalState, opts gateway.Options, c *config.Gateway,
 	managerRun *running, m *manager.Manager, announced bool,
 ) error {
+	tokens, err := authenticate(&opts, c)
+	if err != nil {
+		return err
+	}
 	gw, err := gateway.New(opts)
 	if err != nil {
 		return err
 	}
-	defer reloadOnHangup(g, gw, opts.TLS)()
+	defer reloadOnHangup(g, gw, tokens)()
 	run := start(ctx, "gateway", gw)
 	if run.awaitReady(ctx, nil, nil) {
 		at := managerAnnouncement(m)
@@ -90,7 +94,7 @@ func serveGateway(ctx context.Context, g *globalState, opts gateway.Options, c *
 		case announced:
 			err = announce(g, at)
 		case c.Log.Format == "text":
-			err = banner(g.stderr, at, opts.Path, opts.TLS.CertFile != "")
+			err = banner(g.stderr, at, opts.Path, c)
 		}
 		if err == nil {
 			select {
@@ -104,11 +108,14 @@ func serveGateway(ctx context.Context, g *globalState, opts gateway.Options, c *
 }
 
 // banner greets a person and says what to try next.
-func banner(w io.Writer, at announcement, path string, secure bool) error {
-	url := gatewayURL(at.Listen, path, secure)
+func banner(w io.Writer, at announcement, path string, c *config.Gateway) error {
+	url := gatewayURL(at.Listen, path, c.TLS.CertFile != "")
 	subscribe, publish := "firetower subscribe room-1", "firetower publish room-1 '\"hello\"'"
 	if url != "ws://127.0.0.1:9999/ws" {
 		subscribe += " --url " + url
+	}
+	if c.Auth.On() && !c.Auth.Anonymous {
+		subscribe += ` --header "Authorization: Bearer $TOKEN"     ('firetower token' makes one)`
 	}
 	if grpc := reachable(at.GRPC); grpc != "127.0.0.1:6667" {
 		publish += " --manager-grpc " + grpc

@@ -280,11 +280,19 @@ func TestBanner(t *testing.T) {
 	}
 
 	var plain bytes.Buffer
-	if err := banner(&plain, announcement{Link: "0.0.0.0:6666", GRPC: "0.0.0.0:6667", Listen: "[::]:9999"}, "/ws", false); err != nil {
+	if err := banner(&plain, announcement{Link: "0.0.0.0:6666", GRPC: "0.0.0.0:6667", Listen: "[::]:9999"}, "/ws", &config.Gateway{}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(plain.String(), "\n  firetower subscribe room-1\n  firetower publish room-1 '\"hello\"'\n") || strings.Contains(plain.String(), "dashboard") {
 		t.Errorf("banner at the usual addresses:\n%s", &plain)
+	}
+	plain.Reset()
+	asks := &config.Gateway{Auth: config.Auth{SecretFile: "secret"}}
+	if err := banner(&plain, announcement{Link: "0.0.0.0:6666", GRPC: "0.0.0.0:6667", Listen: "[::]:9999"}, "/ws", asks); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(plain.String(), "\n  firetower subscribe room-1 --header \"Authorization: Bearer $TOKEN\"     ('firetower token' makes one)\n") {
+		t.Errorf("banner where tokens are asked for:\n%s", &plain)
 	}
 }
 

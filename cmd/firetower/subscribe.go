@@ -183,7 +183,7 @@ func explainDial(err error) error {
 	if refused, ok := errors.AsType[*client.HandshakeError](err); ok {
 		switch refused.Status {
 		case http.StatusUnauthorized:
-			return withHint(err, "The gateway wants to know who asks: tell it with --header NAME:VALUE.")
+			return withHint(err, "The gateway wants to know who asks: tell it with --header 'Authorization: Bearer TOKEN'; 'firetower token' makes one.")
 		case http.StatusForbidden:
 			return withHint(err, "The gateway refuses this origin, see gateway.origins.")
 		case http.StatusNotFound:
@@ -205,6 +205,9 @@ func explainDial(err error) error {
 // answers has not confirmed.
 func explainSubscribe(err error) error {
 	refused, ok := errors.AsType[*client.RequestError](err)
+	if ok && refused.Code == protocol.CodeForbidden {
+		return withHint(err, "This client may not subscribe to it: see its token, and the gateway's auth.subscribe.")
+	}
 	if ok && refused.Code == protocol.CodeUnavailable || errors.Is(err, context.DeadlineExceeded) {
 		return withHint(err, "The gateway answers, but did not confirm the subscription: is its manager running? Ask its /readyz.")
 	}

@@ -72,13 +72,13 @@ func Dial(ctx context.Context, opts Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := c.connect(ctx)
+	conn, token, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c.started = true
 	// The connection is there when Dial returns, so that publishing works at once.
-	first := c.adopt(conn)
+	first := c.adopt(conn, token)
 	go func() { _ = c.run(context.Background(), first) }() // Err tells
 	return c, nil
 }
@@ -269,12 +269,12 @@ func (c *Client) keepConnected(ctx context.Context, l *link) error {
 // serveOne serves l, or a new connection when l is nil, until it ends, and says why it did.
 func (c *Client) serveOne(ctx context.Context, l *link, h *history) error {
 	if l == nil {
-		conn, err := c.connect(ctx)
+		conn, token, err := c.connect(ctx)
 		if err != nil {
 			h.failures++
 			return err
 		}
-		l = c.adopt(conn)
+		l = c.adopt(conn, token)
 	}
 	h.failures = 0
 	if h.lostAt.IsZero() {

@@ -30,9 +30,9 @@ var (
 
 // RequestError is a gateway's refusal of a request.
 type RequestError struct {
-	// Op is "subscribe", "unSubscribe" or "publish".
+	// Op is "subscribe", "unSubscribe", "publish" or "authenticate".
 	Op string
-	// Topic is what was refused.
+	// Topic is what was refused; empty for authenticate.
 	Topic string
 	// Code is for programs to decide on.
 	Code protocol.ErrorCode
@@ -43,6 +43,9 @@ type RequestError struct {
 // Error implements error.
 func (e *RequestError) Error() string {
 	text := fmt.Sprintf("client: %s %q: %s", e.Op, e.Topic, e.Code)
+	if e.Topic == "" {
+		text = fmt.Sprintf("client: %s: %s", e.Op, e.Code)
+	}
 	if e.Reason != "" {
 		text += ": " + e.Reason
 	}
@@ -60,12 +63,17 @@ type HandshakeError struct {
 	Status int
 	// RetryAfter is what the answer's header asks for; 0 when it does not.
 	RetryAfter time.Duration
+	// Reason is the first line of the answer's text, for people; it may be empty.
+	Reason string
 	// Err is what the WebSocket library made of it.
 	Err error
 }
 
 // Error implements error.
 func (e *HandshakeError) Error() string {
+	if e.Reason != "" {
+		return fmt.Sprintf("client: handshake refused with HTTP status %d: %s", e.Status, e.Reason)
+	}
 	return fmt.Sprintf("client: handshake refused with HTTP status %d: %v", e.Status, e.Err)
 }
 

@@ -89,9 +89,10 @@ func (f *frame) published() ([]byte, error) {
 // request is the frame of one request.
 type request struct {
 	Type  protocol.RequestType `json:"type"`
-	Topic string               `json:"topic"`
+	Topic string               `json:"topic,omitempty"`
 	ID    string               `json:"id"`
 	Data  json.RawMessage      `json:"data,omitempty"`
+	Token string               `json:"token,omitempty"`
 }
 
 // appendPublish writes the frame itself: encoding/json would compact the data, and what is

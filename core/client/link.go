@@ -10,7 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
@@ -20,6 +23,7 @@ import (
 // link is one connection. The fields without a note are set before it is shared.
 type link struct {
 	conn         *websocket.Conn
+	token        string // what it was made with
 	readTimeout  time.Duration
 	writeTimeout time.Duration
 	drainTimeout time.Duration
@@ -51,12 +55,16 @@ type link struct {
 type waiter struct {
 	op     protocol.RequestType
 	topics []string
-	// reply takes the answer of a publish.
+	// reply takes the answer of a publish or an authenticate.
 	reply chan *frame
 }
 
-// connect dials and upgrades once.
-func (c *Client) connect(ctx context.Context) (*websocket.Conn, error) {
+// connect dials and upgrades once, and returns the connection and the token that it was made with.
+func (c *Client) connect(ctx context.Context) (*websocket.Conn, string, error) {
+	header, token, err := c.header(ctx)
+	if err != nil {
+		return nil, "", err
+	}
 	dialer := websocket.Dialer{
 		Proxy:            http.ProxyFromEnvironment,
 		NetDialContext:   c.opts.NetDial,
@@ -66,25 +74,44 @@ func (c *Client) connect(ctx context.Context) (*websocket.Conn, error) {
 		// Without context takeover, so that it needs no memory between messages.
 		EnableCompression: c.opts.Compression,
 	}
-	conn, resp, err := dialer.DialContext(ctx, c.opts.URL, c.opts.Header)
+	conn, resp, err := dialer.DialContext(ctx, c.opts.URL, header)
 	if err != nil {
 		if resp != nil {
-			resp.Body.Close()
-			return nil, &HandshakeError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Err: err}
+			defer resp.Body.Close()
+			return nil, "", &HandshakeError{
+				Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header), Reason: firstLine(resp), Err: err,
+			}
 		}
-		return nil, fmt.Errorf("client: dial %s: %w", c.opts.URL, err)
+		return nil, "", fmt.Errorf("client: dial %s: %w", c.opts.URL, err)
 	}
 	if conn.Subprotocol() != protocol.SubprotocolV1 {
 		conn.Close()
-		return nil, ErrSubprotocol
+		return nil, "", ErrSubprotocol
 	}
-	return conn, nil
+	return conn, token, nil
+}
+
+// firstLine is the first line of a short answer in plain text, such as a gateway's, without what would
+// command a terminal.
+func firstLine(resp *http.Response) string {
+	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
+		return ""
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // the WebSocket library has read a kilobyte of it
+	line, _, _ := strings.Cut(string(body), "\n")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, line)
 }
 
 // adopt makes a connection the client's current one.
-func (c *Client) adopt(conn *websocket.Conn) *link {
+func (c *Client) adopt(conn *websocket.Conn, token string) *link {
 	l := &link{
 		conn:         conn,
+		token:        token,
 		readTimeout:  c.opts.ReadTimeout,
 		writeTimeout: c.opts.WriteTimeout,
 		drainTimeout: c.opts.DrainTimeout,
@@ -119,11 +146,13 @@ func (c *Client) adopt(conn *websocket.Conn) *link {
 
 // serve reads from the connection until it ends and says why it did.
 func (c *Client) serve(l *link) error {
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		c.keep(l)
-	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { c.keep(l) })
+	if c.opts.Token != nil {
+		helpers.Go(func() { c.renew(ctx, l, l.token) })
+	}
 	if c.stopping() { // the watcher may have looked before the link was there
 		l.sayGoodbye()
 	}
@@ -139,7 +168,8 @@ func (c *Client) serve(l *link) error {
 	}
 	close(l.gone)
 	c.mu.Unlock()
-	<-kept
+	cancel()
+	helpers.Wait()
 	return err
 }
 
@@ -274,7 +304,7 @@ func (c *Client) takeAnswer(l *link, f *frame) {
 	case w == nil:
 		// An error that answers nothing comes before a close, whose reason is reported; an answer
 		// nobody waits for is one whose caller has given up.
-	case w.op == protocol.PublishRequest:
+	case w.op == protocol.PublishRequest, w.op == protocol.AuthenticateRequest:
 		w.reply <- f // it has room for the one answer
 	case w.op == protocol.SubscribeRequest:
 		news = c.takeSubscribedLocked(l, w, f)

@@ -33,6 +33,11 @@ type Options struct {
 	URL string
 	// Header goes with each handshake, for example Authorization or Origin.
 	Header http.Header
+	// Token returns the token that each handshake carries as "Authorization: Bearer", for gateways that
+	// ask for one. It is called before each connection, and once more before a JSON Web Token that it
+	// returned expires, so that the connection outlives the token. An error is an attempt that failed. It may
+	// be called from several goroutines; nil is none.
+	Token func(ctx context.Context) (string, error)
 	// TLS configures wss connections; nil is the system's default.
 	TLS *tls.Config
 	// NetDial opens the connection; nil is a net.Dialer.

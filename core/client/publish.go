@@ -20,25 +20,36 @@ func (c *Client) Publish(ctx context.Context, topic string, data []byte) error {
 	if !json.Valid(data) {
 		return fail(ErrNotJSON)
 	}
-	w := &waiter{op: protocol.PublishRequest, reply: make(chan *frame, 1)}
+	f, err := c.ask(ctx, nil, protocol.PublishRequest, func(id string) []byte { return appendPublish(nil, topic, id, data) })
+	if err != nil {
+		return fail(err)
+	}
+	return f.result(protocol.PublishRequest, topic)
+}
+
+// ask sends a request on link l, nil for the one that is up, and returns its answer.
+func (c *Client) ask(ctx context.Context, l *link, op protocol.RequestType, request func(id string) []byte) (*frame, error) {
+	w := &waiter{op: op, reply: make(chan *frame, 1)}
 	c.mu.Lock()
-	l := c.link
+	if l == nil {
+		l = c.link
+	}
 	if l == nil || c.ended || c.stopping() {
 		closed := c.ended || c.stopping()
 		c.mu.Unlock()
 		if closed {
-			return fail(ErrClosed)
+			return nil, ErrClosed
 		}
-		return fail(ErrNotConnected)
+		return nil, ErrNotConnected
 	}
 	id := c.askLocked(l, w)
 	c.mu.Unlock()
 
-	err := l.write(ctx, appendPublish(nil, topic, id, data))
+	err := l.write(ctx, request(id))
 	if err == nil {
 		select {
 		case f := <-w.reply:
-			return f.result(protocol.PublishRequest, topic)
+			return f, nil
 		case <-l.gone:
 			err = ErrConnectionLost
 		case <-ctx.Done():
@@ -48,5 +59,5 @@ func (c *Client) Publish(ctx context.Context, topic string, data []byte) error {
 	c.mu.Lock()
 	delete(l.waiting, id)
 	c.mu.Unlock()
-	return fail(err)
+	return nil, err
 }

@@ -45,6 +45,9 @@ type stub struct {
 	silent bool
 	// offers are the extensions that clients asked for.
 	offers []string
+	// tokens are those that handshakes and authenticates brought, in order; badTokens get refused.
+	tokens    []string
+	badTokens map[string]bool
 	// conns are the open connections; opened counts all there ever were.
 	conns  []*stubConn
 	opened int
@@ -79,6 +82,9 @@ func (s *stub) serve(w http.ResponseWriter, r *http.Request) {
 	status, retryAfter, silent := s.status, s.retryAfter, s.silent
 	upgrader := websocket.Upgrader{Subprotocols: []string{s.subprotocol}, EnableCompression: true}
 	s.offers = append(s.offers, r.Header.Get("Sec-WebSocket-Extensions"))
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		s.tokens = append(s.tokens, token)
+	}
 	s.mu.Unlock()
 	if status != 0 {
 		if retryAfter != "" {
@@ -126,6 +132,17 @@ func (s *stub) answer(c *stubConn, req protocol.Request) {
 		s.mu.Unlock()
 		return
 	}
+	if req.Type == protocol.AuthenticateRequest {
+		s.tokens = append(s.tokens, req.Token)
+		bad := s.badTokens[req.Token]
+		s.mu.Unlock()
+		if bad {
+			c.send(protocol.AppendError(nil, protocol.CodeUnauthorized, "stub", req.ID))
+		} else {
+			c.send(protocol.AppendReply(nil, string(req.Type), req.ID, nil))
+		}
+		return
+	}
 	if slices.ContainsFunc(req.Topics, func(topic string) bool { return s.refuseWhole[topic] }) {
 		s.mu.Unlock()
 		c.send(protocol.AppendError(nil, protocol.CodeBadTopic, "stub", req.ID))
@@ -157,7 +174,7 @@ func (s *stub) answer(c *stubConn, req protocol.Request) {
 			if result.Code = s.refuse[topic]; result.Code == "" && c.topics[topic] {
 				pushes = append(pushes, protocol.AppendPushV1(nil, topic, req.Data))
 			}
-		case protocol.HeartbeatRequest:
+		case protocol.HeartbeatRequest, protocol.AuthenticateRequest:
 		}
 		results = append(results, result)
 	}

@@ -57,6 +57,9 @@ func (t *FireTower) beat(ping, text []byte, lenient bool) {
 	if !t.running.Load() {
 		return // the application still sets its handlers
 	}
+	if t.expire() {
+		return
+	}
 	if t.pinged != 0 && t.lastSeen.Load() < t.pinged && !lenient {
 		t.timeOut()
 		return

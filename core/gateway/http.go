@@ -86,7 +86,8 @@ func (g *Gateway) serveUpgrade(w http.ResponseWriter, r *http.Request, ours bool
 	if err != nil {
 		g.metrics.refuse(RefusedIdentity)
 		g.log.Debug("connection refused", "remote", client, "err", err)
-		http.Error(w, "not authenticated", http.StatusUnauthorized)
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 section 11.6.1
+		http.Error(w, notAuthenticated(err), http.StatusUnauthorized)
 		return
 	}
 	ws, compressed, err := g.upgrade(&g.upgrader, w, r)

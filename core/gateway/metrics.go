@@ -27,6 +27,10 @@ type metrics struct {
 	backlogBytes   counter
 	connected      counter
 	badRequests    counter
+	// forbiddenSubscribe and forbiddenPublish count topics that were refused, or whole requests.
+	forbiddenSubscribe, forbiddenPublish counter
+	// unauthorized counts new tokens that were refused.
+	unauthorized   counter
 	linkReconnects counter
 	linkMissed     counter
 	syncCalls      counter
@@ -91,8 +95,12 @@ type Stats struct {
 	LinkUp         bool
 	LinkReconnects int64
 	LinkMissed     int64
-	Drops          map[DropReason]int64
-	Disconnects    map[DisconnectReason]int64
+	// ForbiddenSubscribes and ForbiddenPublishes count topics that clients were refused,
+	// Unauthorized new tokens of theirs.
+	ForbiddenSubscribes, ForbiddenPublishes, Unauthorized int64
+
+	Drops       map[DropReason]int64
+	Disconnects map[DisconnectReason]int64
 	// Refusals counts requests to connect that were refused, by reason.
 	Refusals map[RefusalReason]int64
 	// Edge counts what ended before the request.
@@ -103,24 +111,28 @@ type Stats struct {
 func (g *Gateway) Stats() Stats {
 	m := g.metrics
 	s := Stats{
-		Connections:    g.towers.count.Load(),
-		Subscriptions:  g.towers.index.subs.Load(),
-		Topics:         g.towers.index.size.Load(),
-		Received:       m.received.Load(),
-		Deliveries:     m.deliveries.Load(),
-		Writes:         m.writes.Load(),
-		Backlogged:     m.backlogged.Load(),
-		BacklogBytes:   m.backlogBytes.Load(),
-		Reading:        g.readers.lent.Load(),
-		CentralQueue:   int64(g.towers.central.waiting()),
-		SyncCalls:      m.syncCalls.Load(),
-		LinkUp:         g.linked(),
-		LinkReconnects: m.linkReconnects.Load(),
-		LinkMissed:     m.linkMissed.Load(),
-		Drops:          make(map[DropReason]int64),
-		Disconnects:    make(map[DisconnectReason]int64),
-		Refusals:       valuesOf(m.refusals),
-		Edge:           g.edgeStats(),
+		Connections:         g.towers.count.Load(),
+		Subscriptions:       g.towers.index.subs.Load(),
+		Topics:              g.towers.index.size.Load(),
+		Received:            m.received.Load(),
+		Deliveries:          m.deliveries.Load(),
+		Writes:              m.writes.Load(),
+		Backlogged:          m.backlogged.Load(),
+		BacklogBytes:        m.backlogBytes.Load(),
+		Reading:             g.readers.lent.Load(),
+		CentralQueue:        int64(g.towers.central.waiting()),
+		SyncCalls:           m.syncCalls.Load(),
+		LinkUp:              g.linked(),
+		LinkReconnects:      m.linkReconnects.Load(),
+		LinkMissed:          m.linkMissed.Load(),
+		ForbiddenSubscribes: m.forbiddenSubscribe.Load(),
+		ForbiddenPublishes:  m.forbiddenPublish.Load(),
+		Unauthorized:        m.unauthorized.Load(),
+
+		Drops:       make(map[DropReason]int64),
+		Disconnects: make(map[DisconnectReason]int64),
+		Refusals:    valuesOf(m.refusals),
+		Edge:        g.edgeStats(),
 
 		CompressedConnections: m.connectedCompressed.Load(),
 		Compressed:            m.compressed.Load(),
@@ -182,6 +194,9 @@ func newCollector(g *Gateway) *collector {
 	add(count, "connections_total", "Client connections since the start.", of(&m.connected))
 	add(gauge, "connections_read", "Connections of which something is being read, or a part of a frame has come.", ofInt(&g.readers.lent))
 	add(count, "bad_requests_total", "Frames of clients that were refused.", of(&m.badRequests))
+	add(count, "forbidden_subscribes_total", "Topics that clients may not subscribe to and tried to.", of(&m.forbiddenSubscribe))
+	add(count, "forbidden_publishes_total", "Topics that clients may not publish to and tried to.", of(&m.forbiddenPublish))
+	add(count, "unauthorized_total", "New tokens of connected clients that were refused.", of(&m.unauthorized))
 	add(count, "published_total", "Messages that clients and the application published.", of(&m.published))
 	add(count, "messages_received_total", "Messages that came from the manager.", of(&m.received))
 	add(count, "messages_unmatched_total", "Messages whose topic had no subscriber here any more.", of(&m.unmatched))

@@ -92,6 +92,8 @@ type Identity struct {
 	ClientID string
 	// UserID is what offline_user and offline_topic_by_userid name; empty is nobody.
 	UserID string
+	// Access is what the client may do; nil is everything.
+	Access *Access
 }
 
 // Options configure a Gateway. DefaultOptions gives every default.
@@ -193,9 +195,13 @@ type Options struct {
 	PprofEnabled bool
 	// Version is told to the manager, for people. Default "dev".
 	Version string
-	// Authenticate decides who a request comes from; an error refuses it with
-	// 401. nil takes UserHeader.
+	// Authenticate decides who a request comes from, and what that client may do; an error
+	// refuses it with 401, see AuthenticationError. nil takes UserHeader.
 	Authenticate func(*http.Request) (Identity, error)
+	// Refresh decides what a client may do that brings a new token (protocol.AuthenticateRequest);
+	// an error refuses the token alone. It must see to it that the token is for t.UserID. nil takes
+	// no tokens.
+	Refresh func(t *FireTower, token string) (*Access, error)
 	// OnTower is called with each connection before it runs, to set its handlers.
 	OnTower func(*FireTower)
 	// Registry takes the metrics; nil makes one of the gateway's own.

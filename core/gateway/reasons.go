@@ -51,6 +51,8 @@ const (
 	DisconnectKicked DisconnectReason = "kicked"
 	// DisconnectHandler: a handler of the application refused it.
 	DisconnectHandler DisconnectReason = "handler"
+	// DisconnectExpired: what it may do has expired (close code 4102).
+	DisconnectExpired DisconnectReason = "expired"
 	// DisconnectDrain: the gateway stops.
 	DisconnectDrain DisconnectReason = "drain"
 	// DisconnectWrite: writing to it failed.
@@ -59,5 +61,5 @@ const (
 
 var disconnectReasons = []DisconnectReason{
 	DisconnectClient, DisconnectSlow, DisconnectDead, DisconnectProtocol, DisconnectTooBig,
-	DisconnectKicked, DisconnectHandler, DisconnectDrain, DisconnectWrite,
+	DisconnectKicked, DisconnectHandler, DisconnectExpired, DisconnectDrain, DisconnectWrite,
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"firetower/core/filewatch"
 )
 
 // TLSOptions serve the WebSocket listener over TLS.
@@ -93,31 +95,20 @@ type certificates struct {
 	reloads atomic.Int64
 	failed  atomic.Int64
 
-	mu   sync.Mutex     // guards the following; held while files are read
-	seen [2]os.FileInfo // the files at the last look; nil where there was none
+	mu    sync.Mutex // guards the following; held while files are read
+	files *filewatch.Files
 }
 
 // newCertificates loads the pair, which has to be right.
 func newCertificates(o TLSOptions, log *slog.Logger) (*certificates, error) {
-	c := &certificates{opts: o, log: log}
+	c := &certificates{opts: o, log: log, files: filewatch.New(o.CertFile, o.KeyFile)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = c.stat()
+	c.files.Changed()
 	if err := c.loadLocked(); err != nil {
 		return nil, err
 	}
 	return c, nil
-}
-
-// stat looks at both files. It is done before they are read: a change in between is
-// then seen by the next look.
-func (c *certificates) stat() (infos [2]os.FileInfo) {
-	for i, name := range []string{c.opts.CertFile, c.opts.KeyFile} {
-		if info, err := os.Stat(name); err == nil {
-			infos[i] = info
-		}
-	}
-	return infos
 }
 
 func (c *certificates) loadLocked() error {
@@ -139,11 +130,11 @@ func (c *certificates) loadLocked() error {
 func (c *certificates) reload() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.reloadLocked(c.stat())
+	c.files.Changed()
+	return c.reloadLocked()
 }
 
-func (c *certificates) reloadLocked(infos [2]os.FileInfo) error {
-	c.seen = infos
+func (c *certificates) reloadLocked() error {
 	if err := c.loadLocked(); err != nil {
 		c.failed.Add(1)
 		c.log.Error("certificate not reloaded, the one before stays in force", "err", err)
@@ -159,20 +150,9 @@ func (c *certificates) reloadLocked(infos [2]os.FileInfo) error {
 func (c *certificates) reloadChanged() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	infos := c.stat()
-	for i, info := range infos {
-		if !sameFile(info, c.seen[i]) {
-			_ = c.reloadLocked(infos) // it has logged and counted
-			return
-		}
+	if c.files.Changed() {
+		_ = c.reloadLocked() // it has logged and counted
 	}
-}
-
-func sameFile(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // watch looks at the files every interval until ctx ends. Two stat(2) an interval
@@ -209,6 +189,9 @@ func (c *certificates) config() *tls.Config {
 		},
 	}
 }
+
+// ServesTLS tells whether there is a certificate to reload.
+func (g *Gateway) ServesTLS() bool { return g.certificates != nil }
 
 // ReloadCertificate reads the files of Options.TLS anew, for those who connect from
 // now on. On an error, which is logged and counted as well, the certificate before

@@ -81,7 +81,8 @@ type FireTower struct {
 	left  bool
 	subs  subscriptionSet
 
-	clientID string // empty where it is made of the gateway's and the connection's
+	access   atomic.Pointer[Access] // nil is everything
+	clientID string                 // empty where it is made of the gateway's and the connection's
 	userID   string
 	remote   netip.AddrPort
 	counted  bool      // among the connections of its address
@@ -188,6 +189,7 @@ func (g *Gateway) newTower(ws *websocket.Conn, who identified) *FireTower {
 	if ws.Subprotocol() == protocol.SubprotocolV1 {
 		t.proto = v1
 	}
+	t.access.Store(who.who.Access)
 	return t
 }
 

@@ -21,6 +21,13 @@ func (t *FireTower) serve(frame []byte) {
 		t.refuseRequest(bad, req.ID)
 		return
 	}
+	if req.Type == protocol.AuthenticateRequest { // also once the token before has expired: it may be just in time
+		t.serveAuthenticate(&req)
+		return
+	}
+	if t.expire() {
+		return
+	}
 	switch req.Type {
 	case protocol.SubscribeRequest:
 		t.serveSubscribe(&req)
@@ -60,11 +67,14 @@ func (t *FireTower) life(req *protocol.Request) FireLife {
 // manager knows them: what is published after the answer is delivered. The answer
 // names each topic; one that fails leaves the others subscribed.
 func (t *FireTower) serveSubscribe(req *protocol.Request) {
-	if h := t.on().beforeSubscribe; h != nil && !h(t.life(req), req.Topics) {
-		t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "subscribing was refused"}, req.ID)
-		return
+	if h := t.on().beforeSubscribe; h != nil {
+		if allowed := t.access.Load().subscribable(req.Topics); len(allowed) > 0 && !h(t.life(req), allowed) {
+			t.gateway.metrics.forbiddenSubscribe.Add(1)
+			t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "subscribing was refused"}, req.ID)
+			return
+		}
 	}
-	results := t.subscribe(req.Topics)
+	results := t.subscribe(req.Topics, true)
 	if h := t.on().subscribe; h != nil {
 		if done := succeeded(results); len(done) > 0 {
 			h(t.life(req), done)
@@ -77,16 +87,24 @@ func (t *FireTower) serveSubscribe(req *protocol.Request) {
 	}
 }
 
-// subscribe adds subscriptions and waits until the manager knows their topics.
-func (t *FireTower) subscribe(topics []string) []protocol.TopicResult {
+// subscribe adds subscriptions and waits until the manager knows their topics. asked tells that
+// the client wants them, which may not all be allowed; the application's own are.
+func (t *FireTower) subscribe(topics []string, asked bool) []protocol.TopicResult {
 	results := make([]protocol.TopicResult, len(topics))
 	added := make([]*subscription, len(topics))
 	existing := make([]*subscription, len(topics))
 	g := t.gateway
 	t.subMu.Lock()
+	var access *Access
+	if asked { // under the lock: see SetAccess
+		access = t.access.Load()
+	}
 	for i, name := range topics {
 		results[i] = protocol.TopicResult{Topic: name}
 		switch {
+		case !access.maySubscribe(name):
+			results[i] = failure(name, protocol.CodeForbidden)
+			g.metrics.forbiddenSubscribe.Add(1)
 		case t.left:
 			results[i] = failure(name, protocol.CodeUnavailable)
 		case t.subs.get(name) != nil: // repeated; it may still wait for the manager
@@ -203,12 +221,15 @@ func (t *FireTower) serveUnsubscribe(req *protocol.Request) {
 // has handed it on.
 func (t *FireTower) servePublish(req *protocol.Request) {
 	if !t.gateway.opts.ClientPublish {
+		t.gateway.metrics.forbiddenPublish.Add(1)
 		t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "clients may not publish"}, req.ID)
 		return
 	}
+	access := t.access.Load()
 	if h := t.on().read; h != nil {
 		for _, name := range req.Topics {
-			if !h(&FireInfo{Context: t.life(req), Topic: name, Data: req.Data}) {
+			if access.mayPublish(name) && !h(&FireInfo{Context: t.life(req), Topic: name, Data: req.Data}) {
+				t.gateway.metrics.forbiddenPublish.Add(1)
 				t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "publishing was refused"}, req.ID)
 				return
 			}
@@ -218,7 +239,10 @@ func (t *FireTower) servePublish(req *protocol.Request) {
 	data := slices.Clone(req.Data)
 	for i, name := range req.Topics {
 		results[i] = protocol.TopicResult{Topic: name}
-		if err := t.gateway.publish(name, data, protocol.SourceUser); err != nil {
+		if !access.mayPublish(name) {
+			t.gateway.metrics.forbiddenPublish.Add(1)
+			results[i] = failure(name, protocol.CodeForbidden)
+		} else if err := t.gateway.publish(name, data, protocol.SourceUser); err != nil {
 			results[i] = failure(name, protocol.CodeUnavailable)
 		}
 	}
@@ -247,7 +271,7 @@ func (t *FireTower) Subscribe(topics ...string) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for _, r := range t.subscribe(topics) {
+	for _, r := range t.subscribe(topics, false) {
 		if r.Code != "" {
 			errs = append(errs, &SubscribeError{Topic: r.Topic, Code: r.Code})
 		}

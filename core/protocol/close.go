@@ -12,6 +12,7 @@ package protocol
 //	4008  CloseSlowConsumer  the client reads more slowly than its topics send     yes, with backoff
 //	4100  CloseReadTimeout   nothing came from the client, no pong either          yes, with backoff
 //	4101  CloseUnavailable   the gateway can not serve it now                      yes, with backoff
+//	4102  CloseExpired       what let the client in, such as its token, expired    yes, with a new one
 //
 // Of the codes of RFC 6455 a gateway sends 1000, 1001, 1003, 1007, 1009 and 1011 with their
 // meaning there, and 1012 when it stops. [ShouldReconnect] is this table for programs.
@@ -22,6 +23,7 @@ const (
 	CloseSlowConsumer = 4008
 	CloseReadTimeout  = 4100
 	CloseUnavailable  = 4101
+	CloseExpired      = 4102
 )
 
 // CloseServiceRestart is sent when a gateway stops (1012, in the IANA registry

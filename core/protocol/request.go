@@ -33,6 +33,8 @@ const (
 	SubscribeRequest   RequestType = "subscribe"
 	UnsubscribeRequest RequestType = "unSubscribe"
 	PublishRequest     RequestType = "publish"
+	// AuthenticateRequest brings a new token, before the one that the client connected with expires.
+	AuthenticateRequest RequestType = "authenticate"
 	// HeartbeatRequest is [HeartbeatFrame], or {"type":"heartbeat"}: nothing is asked.
 	HeartbeatRequest RequestType = "heartbeat"
 )
@@ -41,12 +43,14 @@ const (
 // members that the frame does not have are zero.
 type Request struct {
 	Type RequestType
-	// Topics are valid topics, one or more, except for a heartbeat. One may be
-	// named twice.
+	// Topics are valid topics, one or more, except for a heartbeat and an authenticate, which
+	// have none. One may be named twice.
 	Topics []string
 	// Data is what the client sent for "data", JSON as it was written; it aliases the frame.
 	// It is there in each publish, and may be null.
 	Data json.RawMessage
+	// Token is what an authenticate brings, not empty.
+	Token string
 	// ID is to be named in the answer. HasID tells that there is one: a
 	// client that sends none, or an empty one, wants no answer.
 	ID    string
@@ -100,6 +104,8 @@ const (
 	CodeTooManyTopics ErrorCode = "too_many_topics"
 	// CodeForbidden: the gateway's configuration, or the application that embeds it, said no.
 	CodeForbidden ErrorCode = "forbidden"
+	// CodeUnauthorized: the token of an authenticate is not good, or has expired, or is another user's.
+	CodeUnauthorized ErrorCode = "unauthorized"
 	// CodeNotSubscribed: the topic to leave was not subscribed to, or an order has ended
 	// the subscription before it stood.
 	CodeNotSubscribed ErrorCode = "not_subscribed"
@@ -157,7 +163,7 @@ func ParseRequest(frame []byte, lim RequestLimits) (Request, error) {
 
 // rawRequest is a frame cut into its members, as they stand there; nil is not there.
 type rawRequest struct {
-	typ, topic, data, id []byte
+	typ, topic, data, id, token []byte
 
 	twice string // a member that stands there more than once
 }
@@ -213,6 +219,8 @@ func (r *rawRequest) set(m *members) {
 		member = &r.data
 	case "id":
 		member = &r.id
+	case "token":
+		member = &r.token
 	default:
 		return
 	}
@@ -245,8 +253,20 @@ func (r *rawRequest) decodeRest(req *Request, lim RequestLimits) error {
 	if req.Type = requestType(typ); req.Type == "" {
 		return refuse(CodeUnknownType, "unknown type %q", cut(typ))
 	}
-	if req.Type == HeartbeatRequest {
+	switch req.Type {
+	case HeartbeatRequest:
 		return nil
+	case AuthenticateRequest:
+		token, err := stringMember("token", r.token)
+		if err != nil {
+			return err
+		}
+		if len(token) == 0 {
+			return refuse(CodeBadRequest, "token is missing")
+		}
+		req.Token = string(token)
+		return nil
+	default:
 	}
 	topics, err := stringMember("topic", r.topic)
 	if err != nil {
@@ -292,7 +312,7 @@ func stringMember(name string, b []byte) ([]byte, error) {
 // requestType returns the type that b names, in letters of either case, or "".
 // Only ASCII letters are folded: no other spelling is meant.
 func requestType(b []byte) RequestType {
-	for _, t := range [...]RequestType{SubscribeRequest, PublishRequest, UnsubscribeRequest, HeartbeatRequest} {
+	for _, t := range [...]RequestType{SubscribeRequest, PublishRequest, UnsubscribeRequest, AuthenticateRequest, HeartbeatRequest} {
 		if equalFoldASCII(b, string(t)) {
 			return t
 		}

@@ -39,7 +39,7 @@ func oracleRequest(frame []byte, lim protocol.RequestLimits) verdict {
 		return unreadable
 	}
 	for key, n := range keys(frame) {
-		if n > 1 && slices.Contains([]string{"type", "topic", "data", "id"}, key) {
+		if n > 1 && slices.Contains([]string{"type", "topic", "data", "id", "token"}, key) {
 			return bad(protocol.CodeBadRequest)
 		}
 	}
@@ -61,6 +61,12 @@ func oracleRequest(frame []byte, lim protocol.RequestLimits) verdict {
 		return bad(protocol.CodeUnknownType)
 	case strings.EqualFold(typ, "heartbeat"):
 		req.Type = protocol.HeartbeatRequest
+		return verdict{req: req}
+	case strings.EqualFold(typ, "authenticate"):
+		req.Type = protocol.AuthenticateRequest
+		if req.Token, err = oracleString(members["token"]); err != nil || req.Token == "" {
+			return bad(protocol.CodeBadRequest)
+		}
 		return verdict{req: req}
 	case strings.EqualFold(typ, "subscribe"):
 		req.Type = protocol.SubscribeRequest
@@ -204,7 +210,7 @@ func checkRequest(frame []byte, lim protocol.RequestLimits) string {
 }
 
 func requestDiff(got, want protocol.Request) string {
-	if got.Type != want.Type || !slices.Equal(got.Topics, want.Topics) || got.ID != want.ID || got.HasID != want.HasID ||
+	if got.Type != want.Type || !slices.Equal(got.Topics, want.Topics) || got.ID != want.ID || got.HasID != want.HasID || got.Token != want.Token ||
 		!bytes.Equal(got.Data, want.Data) || (got.Data == nil) != (want.Data == nil) {
 		return fmt.Sprintf("request %q %q id %q (%v) data %q; want %q %q id %q (%v) data %q",
 			got.Type, got.Topics, got.ID, got.HasID, got.Data, want.Type, want.Topics, want.ID, want.HasID, want.Data)

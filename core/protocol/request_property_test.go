@@ -25,7 +25,7 @@ var (
 	// goodPieces are those of which topics are made.
 	goodPieces = []string{"a", "a,b", "x,y,z", ",", "/", "é", "火", "😀", "\\u0061", "\\ud83d\\ude00", "\\/", "-"}
 	typeValues = []string{
-		`"subscribe"`, `"publish"`, `"unSubscribe"`, `"UNSUBSCRIBE"`, `"Publish"`, `"heartbeat"`, `"sub\u0073cribe"`,
+		`"subscribe"`, `"publish"`, `"unSubscribe"`, `"UNSUBSCRIBE"`, `"Publish"`, `"heartbeat"`, `"sub\u0073cribe"`, `"authenticate"`,
 		`"offline_user"`, `"ſubscribe"`, `""`, `null`, `1`, `{}`, `["publish"]`,
 	}
 	dataValues = []string{
@@ -33,7 +33,7 @@ var (
 		`"\ud83d"`, `01`, `-`, `1.`, `.5`, `1e`, `+1`, `tru`, `nul`, `NaN`, `{"a"}`, `{"a":}`, `[1,]`, `{,}`, `'a'`,
 		`[[[[[[[[]]]]]]]]`, strings.Repeat("[", 70), arrays(62), objects(3), objects(63), arrays(64), objects(64),
 	}
-	keyValues = []string{`"other"`, `"type"`, `"topic"`, `"data"`, `"id"`, `"t\u0079pe"`, `"Type"`, `""`, `"\ud800"`, `type`, `1`, `null`}
+	keyValues = []string{`"other"`, `"type"`, `"topic"`, `"data"`, `"id"`, `"token"`, `"t\u0079pe"`, `"Type"`, `""`, `"\ud800"`, `type`, `1`, `null`}
 	soup      = append([]string{
 		"{", "}", "[", "]", ":", ",", `"type"`, `"subscribe"`, `"topic"`, `"a,b"`, `"data"`, `"id"`, " ", "\n", "null", "true",
 		"1", "-", ".", "e", `"`, `\`, "heartbeat", "\xff", "\ufeff", "\x00", "//",
@@ -64,10 +64,10 @@ func (g valueGenes) value(usual []string) (value string, ok bool) {
 
 // frameGenes make frames that are requests, or nearly.
 type frameGenes struct {
-	Type, Topic, Data, ID valueGenes
-	More                  []memberGenes
-	Rotate                byte
-	Damage                []byte // triples, as in a stream
+	Type, Topic, Data, ID, Token valueGenes
+	More                         []memberGenes
+	Rotate                       byte
+	Damage                       []byte // triples, as in a stream
 }
 
 // memberGenes make a further member, known or not.
@@ -79,7 +79,7 @@ type memberGenes struct {
 func genFrame() gopter.Gen {
 	value := structOf[valueGenes](nil)
 	return structOf[frameGenes](map[string]gopter.Gen{
-		"Type": value, "Topic": value, "Data": value, "ID": value,
+		"Type": value, "Topic": value, "Data": value, "ID": value, "Token": value,
 		"More":   gen.SliceOf(structOf[memberGenes](map[string]gopter.Gen{"Value": value})),
 		"Damage": gen.OneGenOf(gen.SliceOfN(0, gen.UInt8()), gen.SliceOfN(0, gen.UInt8()), gen.SliceOfN(3, gen.UInt8())),
 	})
@@ -96,6 +96,7 @@ func (g frameGenes) frame() []byte {
 	add(`"topic"`, g.Topic, nil)
 	add(`"data"`, g.Data, dataValues)
 	add(`"id"`, g.ID, nil)
+	add(`"token"`, g.Token, nil)
 	for i, m := range g.More {
 		if i < 3 {
 			add(pick(keyValues, m.Key), m.Value, dataValues)
@@ -227,7 +228,7 @@ func TestFrameGeneratorsReachTheHardCases(t *testing.T) {
 		return value
 	}
 	frames, soups, datas := genFrame(), structOf[soupGenes](nil), structOf[dataGenes](nil)
-	for range 3000 {
+	for range 6000 {
 		frame := draw(frames, 6).(frameGenes).frame()
 		v := oracleRequest(frame, protocol.DefaultRequestLimits())
 		seen[fmt.Sprintf("request %q, refused %q, close %v", v.req.Type, v.code, v.close)]++
@@ -248,6 +249,7 @@ func TestFrameGeneratorsReachTheHardCases(t *testing.T) {
 		`request "unSubscribe", refused "", close false`,
 		`request "publish", refused "", close false`,
 		`request "heartbeat", refused "", close false`,
+		`request "authenticate", refused "", close false`,
 		`request "", refused "bad_request", close true`,
 		`request "", refused "bad_request", close false`,
 		`request "", refused "unknown_type", close false`,

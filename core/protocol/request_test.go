@@ -101,6 +101,12 @@ func TestU4_24_FramesThatAreNotRequests(t *testing.T) {
 		{"type with a space", `{"type":"subscribe ","topic":"a"}`, protocol.CodeUnknownType, goesOn},
 		{"type of 64 KiB", `{"type":"` + strings.Repeat("x", 1<<16) + `"}`, protocol.CodeUnknownType, goesOn},
 
+		{"token missing", `{"type":"authenticate"}`, protocol.CodeBadRequest, goesOn},
+		{"token is empty", `{"type":"authenticate","token":""}`, protocol.CodeBadRequest, goesOn},
+		{"token is null", `{"type":"authenticate","token":null}`, protocol.CodeBadRequest, goesOn},
+		{"token is a number", `{"type":"authenticate","token":1}`, protocol.CodeBadRequest, goesOn},
+		{"token twice", `{"type":"authenticate","token":"a","token":"b"}`, protocol.CodeBadRequest, goesOn},
+
 		{"topic missing", `{"type":"subscribe"}`, protocol.CodeBadTopic, goesOn},
 		{"topic is null", `{"type":"subscribe","topic":null}`, protocol.CodeBadTopic, goesOn},
 		{"topic is empty", `{"type":"subscribe","topic":""}`, protocol.CodeBadTopic, goesOn},
@@ -159,6 +165,8 @@ func TestRequestsThatAreGood(t *testing.T) {
 		{"UTF-8 topic", `{"type":"subscribe","topic":"烽火台"}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"烽火台"}}},
 		{"topic of 255 bytes", `{"type":"subscribe","topic":"` + strings.Repeat("t", 255) + `"}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{strings.Repeat("t", 255)}}},
 		{"white space everywhere", " \r\n{ \"type\" :\t\"subscribe\" , \"topic\" : \"a\" } \n", protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"a"}}},
+		{"authenticate", `{"type":"authenticate","token":"a.b.c","id":"7","topic":"not \n looked at"}`, protocol.Request{Type: protocol.AuthenticateRequest, Token: "a.b.c", ID: "7", HasID: true}},
+		{"token of others is not looked at", `{"type":"subscribe","topic":"a","token":1}`, protocol.Request{Type: protocol.SubscribeRequest, Topics: []string{"a"}}},
 		{"heartbeat", `heartbeat`, protocol.Request{Type: protocol.HeartbeatRequest}},
 		{"heartbeat as JSON", `{"type":"heartbeat"}`, protocol.Request{Type: protocol.HeartbeatRequest}},
 		{"heartbeat with an id", `{"type":"heartbeat","id":"7"}`, protocol.Request{Type: protocol.HeartbeatRequest, ID: "7", HasID: true}},
@@ -327,6 +335,7 @@ func TestCloseCodes(t *testing.T) {
 		{4099, false},
 		{protocol.CloseReadTimeout, true},
 		{protocol.CloseUnavailable, true},
+		{protocol.CloseExpired, true},
 		{4999, true},
 		{0, true},
 	} {

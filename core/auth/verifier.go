@@ -1,0 +1,399 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"firetower/core/filewatch"
+	"firetower/core/gateway"
+)
+
+// Options configure a Verifier. SecretFile or KeysFile is needed; with both, tokens of either are good.
+type Options struct {
+	// SecretFile holds the secret of HS256, HS384 and HS512, at least MinSecretBytes of it.
+	SecretFile string
+	// KeysFile holds public keys of RS*, PS*, ES* and EdDSA: a JSON Web Key Set or PEM.
+	KeysFile string
+	// ReloadInterval is how often the files are looked at, when a client connects, at the most; 0 is never,
+	// so that Reload alone reads them again.
+	ReloadInterval time.Duration
+	// Issuer and Audience, when set, are what the claims iss and aud must say, or name among others.
+	Issuer, Audience string
+	// Cookie names a cookie that may hold the token; empty is none.
+	Cookie string
+	// Anonymous lets in clients without a token, who may do what Subscribe and Publish say.
+	Anonymous bool
+	// Subscribe and Publish are the patterns of topics (gateway.ParseTopicPattern) for those whose token
+	// names none. {user} in one stands for the token's sub, and such a pattern allows nothing to whom has none.
+	Subscribe, Publish []string
+	// Registry takes the metrics; nil is none.
+	Registry prometheus.Registerer
+	// Logger takes the log; nil discards it.
+	Logger *slog.Logger
+}
+
+// QueryParameter is the URL's parameter that may hold the token, for browsers, which cannot set
+// headers of a WebSocket's handshake.
+const QueryParameter = "token"
+
+// Leeway is by how much clocks may differ between who signs tokens and who checks them.
+const Leeway = 10 * time.Second
+
+// Rejection says why a token was not taken, as the label of firetower_gateway_tokens_rejected_total.
+type Rejection string
+
+// The rejections.
+const (
+	// RejectedMissing: there is no token.
+	RejectedMissing Rejection = "missing"
+	// RejectedMalformed: it is no signed JSON Web Token, or of an algorithm that no key here is for.
+	RejectedMalformed Rejection = "malformed"
+	// RejectedKey: it names a key that is not here.
+	RejectedKey Rejection = "unknown_key"
+	// RejectedSignature: it is not signed by a key that is here.
+	RejectedSignature Rejection = "signature"
+	// RejectedClaims: its claims are not what they should be, such as a pattern of topics, a list, or a time; or
+	// its header demands what there is not.
+	RejectedClaims Rejection = "claims"
+	// RejectedExpired: its time is over.
+	RejectedExpired Rejection = "expired"
+	// RejectedEarly: its time has not come.
+	RejectedEarly Rejection = "not_yet_valid"
+	// RejectedIssuer and RejectedAudience: it is from, or for, somebody else.
+	RejectedIssuer   Rejection = "issuer"
+	RejectedAudience Rejection = "audience"
+	// RejectedUser: it is to take the place of another user's.
+	RejectedUser Rejection = "other_user"
+)
+
+// reasons are what a client is told of each.
+var reasons = map[Rejection]string{
+	RejectedMissing:   "no token",
+	RejectedMalformed: "token is malformed",
+	RejectedKey:       "token is signed with an unknown key",
+	RejectedSignature: "token's signature is wrong",
+	RejectedClaims:    "token's claims are malformed",
+	RejectedExpired:   "token has expired",
+	RejectedEarly:     "token is not valid yet",
+	RejectedIssuer:    "token is from another issuer",
+	RejectedAudience:  "token is for another audience",
+	RejectedUser:      "token is another user's",
+}
+
+// Verifier checks tokens. Its methods may be called from any goroutine.
+type Verifier struct {
+	opts               Options
+	log                *slog.Logger
+	now                func() time.Time
+	subscribe, publish []gateway.TopicPattern
+	rejected           map[Rejection]prometheus.Counter
+
+	keys   atomic.Pointer[[]key]
+	looked atomic.Int64 // when the files were looked at, in ns since 1970
+
+	mu    sync.Mutex // held while files are read; guards the following
+	files *filewatch.Files
+}
+
+// New makes a Verifier. Its error names the option that cannot work, or the file.
+func New(o Options) (*Verifier, error) {
+	v := &Verifier{opts: o, log: o.Logger, now: time.Now, rejected: make(map[Rejection]prometheus.Counter)}
+	if v.log == nil {
+		v.log = slog.New(slog.DiscardHandler)
+	}
+	if o.SecretFile == "" && o.KeysFile == "" {
+		return nil, errors.New("auth.secretFile or auth.keysFile: one must be set")
+	}
+	var errs [3]error
+	v.subscribe, errs[0] = parsePatterns("auth.subscribe", o.Subscribe)
+	v.publish, errs[1] = parsePatterns("auth.publish", o.Publish)
+	if o.ReloadInterval < 0 {
+		errs[2] = fmt.Errorf("auth.reloadInterval: must be >= 0s, got %v", o.ReloadInterval)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	v.files = filewatch.New(slices.DeleteFunc([]string{o.SecretFile, o.KeysFile}, func(name string) bool { return name == "" })...)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.loadLocked(); err != nil {
+		return nil, err
+	}
+	return v, v.register()
+}
+
+// register makes the metrics.
+func (v *Verifier) register() error {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "firetower_gateway_tokens_rejected_total", Help: "Tokens that were not taken, by reason.",
+	}, []string{"reason"})
+	for r := range reasons {
+		v.rejected[r] = vec.WithLabelValues(string(r))
+	}
+	if v.opts.Registry == nil {
+		return nil
+	}
+	return v.opts.Registry.Register(vec)
+}
+
+func parsePatterns(name string, texts []string) ([]gateway.TopicPattern, error) {
+	patterns := make([]gateway.TopicPattern, len(texts))
+	for i, text := range texts {
+		var err error
+		if patterns[i], err = gateway.ParseTopicPattern(text); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return patterns, nil
+}
+
+// Reload reads the files again. On an error, which is logged too, the keys before stay in force.
+func (v *Verifier) Reload() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.reloadLocked()
+}
+
+func (v *Verifier) reloadLocked() error {
+	err := v.loadLocked()
+	if err != nil {
+		v.log.Error("keys of tokens not reloaded, those before stay in force", "err", err)
+		return err
+	}
+	v.log.Info("keys of tokens reloaded", "keys", len(*v.keys.Load()))
+	return nil
+}
+
+func (v *Verifier) loadLocked() error {
+	v.looked.Store(v.now().UnixNano())
+	v.files.Changed() // before they are read
+	var keys []key
+	if name := v.opts.SecretFile; name != "" {
+		k, err := readSecret(name)
+		if err != nil {
+			return fmt.Errorf("auth.secretFile: %w", err)
+		}
+		keys = append(keys, k)
+	}
+	if name := v.opts.KeysFile; name != "" {
+		public, skipped, err := readKeys(name)
+		if err != nil {
+			return fmt.Errorf("auth.keysFile: %w", err)
+		}
+		for _, why := range skipped {
+			v.log.Warn("a key that cannot sign tokens is skipped", "file", name, "key", why)
+		}
+		keys = append(keys, public...)
+	}
+	v.keys.Store(&keys)
+	return nil
+}
+
+// current returns the keys in force, after a look at the files when that is due. Who comes while
+// somebody else looks goes by the keys before.
+func (v *Verifier) current() []key {
+	last := v.looked.Load()
+	now := v.now().UnixNano()
+	if v.opts.ReloadInterval > 0 && now-last >= int64(v.opts.ReloadInterval) && v.looked.CompareAndSwap(last, now) {
+		v.mu.Lock()
+		if v.files.Changed() {
+			_ = v.reloadLocked() // it has logged
+		}
+		v.mu.Unlock()
+	}
+	return *v.keys.Load()
+}
+
+// Authenticate is for gateway.Options. It takes the token of the header Authorization (Bearer, RFC 6750
+// section 2.1), of the URL's parameter "token", or of the cookie, the first that is there.
+func (v *Verifier) Authenticate(r *http.Request) (gateway.Identity, error) {
+	token, ok := v.find(r)
+	if !ok {
+		if !v.opts.Anonymous {
+			return gateway.Identity{}, v.reject(RejectedMissing, nil)
+		}
+		return gateway.Identity{Access: v.access(&claims{})}, nil
+	}
+	c, err := v.verify(token)
+	if err != nil {
+		return gateway.Identity{}, err
+	}
+	return gateway.Identity{UserID: c.Subject, Access: c.access}, nil
+}
+
+// Refresh is for gateway.Options.
+func (v *Verifier) Refresh(t *gateway.FireTower, token string) (*gateway.Access, error) {
+	return v.RefreshUser(t.UserID(), token)
+}
+
+// RefreshUser returns what a user may do who brings a new token. It must be the same user's.
+func (v *Verifier) RefreshUser(user, token string) (*gateway.Access, error) {
+	c, err := v.verify(token)
+	if err != nil {
+		return nil, err
+	}
+	if c.Subject != user {
+		return nil, v.reject(RejectedUser, fmt.Errorf("user %q brings a token of %q", user, c.Subject))
+	}
+	return c.access, nil
+}
+
+// find returns the token of a request, and whether there is one, be it empty.
+func (v *Verifier) find(r *http.Request) (string, bool) {
+	if h := r.Header.Get("Authorization"); h != "" {
+		scheme, token, _ := strings.Cut(h, " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			return strings.TrimSpace(token), true
+		}
+	}
+	if q := r.URL.Query(); q.Has(QueryParameter) {
+		return q.Get(QueryParameter), true
+	}
+	if v.opts.Cookie != "" {
+		if c, err := r.Cookie(v.opts.Cookie); err == nil {
+			return c.Value, true
+		}
+	}
+	return "", false
+}
+
+// reject counts a token that is not taken.
+func (v *Verifier) reject(why Rejection, err error) error {
+	v.rejected[why].Inc()
+	return &gateway.AuthenticationError{Reason: reasons[why], Err: err}
+}
+
+// claims are those of a token that matter here.
+type claims struct {
+	jwt.Claims
+	access *gateway.Access
+	// named are the token's own patterns; a nil list is not there.
+	named struct {
+		Firetower Permissions `json:"firetower"`
+	}
+}
+
+// Permissions are the claim "firetower" of a token. A list that is nil leaves it to the gateway's
+// configuration; an empty one allows nothing.
+type Permissions struct {
+	Subscribe []string `json:"subscribe,omitzero"`
+	Publish   []string `json:"publish,omitzero"`
+}
+
+// verify checks a token whole.
+func (v *Verifier) verify(token string) (*claims, error) {
+	keys := v.current()
+	var algorithms []jose.SignatureAlgorithm
+	for _, k := range keys {
+		algorithms = append(algorithms, k.algorithms...)
+	}
+	parsed, err := jwt.ParseSigned(token, algorithms)
+	if err != nil {
+		return nil, v.reject(RejectedMalformed, err)
+	}
+	c := new(claims)
+	if err := v.verifySignature(parsed, keys, c); err != nil {
+		return nil, err
+	}
+	expected := jwt.Expected{Issuer: v.opts.Issuer, Time: v.now()}
+	if v.opts.Audience != "" {
+		expected.AnyAudience = jwt.Audience{v.opts.Audience}
+	}
+	if err := c.ValidateWithLeeway(expected, Leeway); err != nil {
+		return nil, v.reject(rejectionOf(err), err)
+	}
+	if c.access = v.access(c); c.access == nil {
+		return nil, v.reject(RejectedClaims, errors.New("firetower names what is no pattern of topics"))
+	}
+	return c, nil
+}
+
+// verifySignature finds the key that has signed a token, and reads its claims.
+func (v *Verifier) verifySignature(parsed *jwt.JSONWebToken, keys []key, c *claims) error {
+	header := parsed.Headers[0] // the compact form has one
+	why, last := RejectedKey, fmt.Errorf("key %q, algorithm %s", header.KeyID, header.Algorithm)
+	for _, k := range keys {
+		if !k.verifies(header) {
+			continue
+		}
+		err := parsed.Claims(k.value, &c.Claims, &c.named)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, jose.ErrCryptoFailure):
+			why, last = RejectedSignature, err
+		default: // the signature is right, or the header demands an extension (crit) that there is not
+			return v.reject(RejectedClaims, err)
+		}
+	}
+	return v.reject(why, last)
+}
+
+func rejectionOf(err error) Rejection {
+	switch {
+	case errors.Is(err, jwt.ErrExpired):
+		return RejectedExpired
+	case errors.Is(err, jwt.ErrNotValidYet), errors.Is(err, jwt.ErrIssuedInTheFuture):
+		return RejectedEarly
+	case errors.Is(err, jwt.ErrInvalidIssuer):
+		return RejectedIssuer
+	case errors.Is(err, jwt.ErrInvalidAudience):
+		return RejectedAudience
+	default:
+		return RejectedClaims
+	}
+}
+
+// access is what claims allow; nil when they name what is no pattern.
+func (v *Verifier) access(c *claims) *gateway.Access {
+	a := &gateway.Access{Subscribe: forUser(v.subscribe, c.Subject), Publish: forUser(v.publish, c.Subject)}
+	var err error
+	if names := c.named.Firetower.Subscribe; names != nil {
+		if a.Subscribe, err = parsePatterns("subscribe", names); err != nil {
+			return nil
+		}
+	}
+	if names := c.named.Firetower.Publish; names != nil {
+		if a.Publish, err = parsePatterns("publish", names); err != nil {
+			return nil
+		}
+	}
+	if c.Expiry != nil {
+		a.Expires = c.Expiry.Time().Add(Leeway)
+	}
+	return a
+}
+
+// userPlace is where a configured pattern has the user's name.
+const userPlace = "{user}"
+
+// forUser puts a user's name into patterns. It is put in after they were parsed: a star in a name is
+// a star, and widens nothing.
+func forUser(patterns []gateway.TopicPattern, user string) []gateway.TopicPattern {
+	has := func(p gateway.TopicPattern) bool { return strings.Contains(p.Topic, userPlace) }
+	if !slices.ContainsFunc(patterns, has) {
+		return patterns // all users share them
+	}
+	var out []gateway.TopicPattern
+	for _, p := range patterns {
+		if has(p) {
+			if user == "" {
+				continue
+			}
+			p.Topic = strings.ReplaceAll(p.Topic, userPlace, user)
+		}
+		out = append(out, p)
+	}
+	return out
+}

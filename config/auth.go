@@ -2,8 +2,12 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Auth lets clients in by signed tokens.
@@ -30,7 +34,7 @@ func authKeys(a *Auth) []*key {
 	return []*key{
 		{
 			path: "auth.secretFile", kind: KindFile, def: "", to: &a.SecretFile,
-			doc: "The file with the secret, of at least 32 bytes, that clients' tokens are signed with (JSON Web Tokens, RFC 7519, with HS256, HS384 " +
+			doc: "The file with the secret, a text of at least 32 bytes, that clients' tokens are signed with (JSON Web Tokens, RFC 7519, with HS256, HS384 " +
 				"or HS512). Without it and auth.keysFile nobody is asked for a token, and every client may subscribe to every topic.",
 		},
 		{
@@ -61,7 +65,7 @@ func authKeys(a *Auth) []*key {
 		{
 			path: "auth.subscribe", kind: KindList, def: "", to: &a.Subscribe, check: checkTopicPatterns,
 			doc: `The topics that a client may subscribe to whose token names none: "news" is one, "room.*" are all that begin with "room.", "*" are all; ` +
-				`{user} stands for the token's claim sub, as in "user.{user}". A token names its own in the claim firetower: {"subscribe": [...], "publish": [...]}.`,
+				`{user} stands for the token's claim sub, as in "user.{user}.*"; who has the separator behind it in his name gets none of these. A token names its own in the claim firetower: {"subscribe": [...], "publish": [...]}.`,
 		},
 		{
 			path: "auth.publish", kind: KindList, def: "", to: &a.Publish, check: checkTopicPatterns,
@@ -69,6 +73,9 @@ func authKeys(a *Auth) []*key {
 		},
 	}
 }
+
+// userPlace is where a pattern has the user's name.
+const userPlace = "{user}"
 
 // checkTopicPatterns accepts patterns of topics.
 func checkTopicPatterns(v any) error {
@@ -80,8 +87,14 @@ func checkTopicPatterns(v any) error {
 		if s == "" {
 			return errors.New(`an empty pattern is no topic's: want one such as "news" or "room.*", or "*" for all`)
 		}
-		if err := checkName(strings.TrimSuffix(s, "*")); err != nil {
+		if err := checkTopicText(strings.TrimSuffix(s, "*")); err != nil {
 			return err
+		}
+		for rest := s; strings.Contains(rest, userPlace); {
+			_, rest, _ = strings.Cut(rest, userPlace)
+			if c, size := utf8.DecodeRuneInString(rest); size > 0 && (unicode.IsLetter(c) || unicode.IsDigit(c) || c == '{' || rest == "*") {
+				return fmt.Errorf("%q: put a separator behind %s, such as a dot: a user's name has to end somewhere", s, userPlace)
+			}
 		}
 	}
 	return nil
@@ -90,6 +103,9 @@ func checkTopicPatterns(v any) error {
 // crossCheckAuth refuses what has no effect without keys, and a second way to say who a client is.
 func (c *Gateway) crossCheckAuth(l *loader) {
 	if c.Auth.On() {
+		if c.Auth.Cookie != "" && slices.Contains(c.Gateway.Origins, "*") {
+			l.problemWith("auth.cookie", `would be sent by pages of every origin that gateway.origins = ["*"] lets in: list the origins`)
+		}
 		if c.Gateway.UserHeader != "" {
 			l.problemWith("gateway.userHeader", "has no effect beside auth.secretFile or auth.keysFile: a user is who the token says")
 		}

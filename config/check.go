@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The checks of single values: what has the right shape and cannot work. None
@@ -63,9 +65,18 @@ func checkTopicBeginnings(v any) error {
 		if s == "" {
 			return errors.New("an empty beginning is every topic's: leave the list empty for all")
 		}
-		if err := checkName(s); err != nil {
+		if err := checkTopicText(s); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkTopicText accepts what a topic may hold (protocol.ValidTopic, which knows the longest topic as well).
+func checkTopicText(s string) error {
+	bad := func(r rune) bool { return r == ',' || unicode.IsControl(r) || unicode.IsSpace(r) }
+	if len(s) > 255 || !utf8.ValidString(s) || strings.ContainsFunc(s, bad) {
+		return fmt.Errorf("must be at most 255 bytes without commas, spaces and control characters, got %q", s)
 	}
 	return nil
 }

@@ -210,7 +210,17 @@ func TestU4_44_WrongFilesAreRefused(t *testing.T) {
 		}},
 		{"patterns that no topic fits", "[auth]\nkeysFile = 'k'\nsubscribe = ['']\npublish = ['a b*']\n", []string{
 			`gw.toml:3: auth.subscribe: an empty pattern is no topic's: want one such as "news" or "room.*", or "*" for all`,
-			`gw.toml:4: auth.publish: must be at most 255 bytes without spaces and control characters, got "a b"`,
+			`gw.toml:4: auth.publish: must be at most 255 bytes without commas, spaces and control characters, got "a b"`,
+		}},
+		{"a pattern that is two", "[auth]\nkeysFile = 'k'\nsubscribe = ['news,room.*']\n", []string{
+			`gw.toml:3: auth.subscribe: must be at most 255 bytes without commas, spaces and control characters, got "news,room."`,
+		}},
+		{"names without an end", "[auth]\nkeysFile = 'k'\nsubscribe = ['room.{user}*']\npublish = ['x', '{user}2']\n", []string{
+			`gw.toml:3: auth.subscribe: "room.{user}*": put a separator behind {user}, such as a dot: a user's name has to end somewhere`,
+			`gw.toml:4: auth.publish: "{user}2": put a separator behind {user}, such as a dot: a user's name has to end somewhere`,
+		}},
+		{"a cookie for everybody's pages", "[gateway]\norigins = ['*']\n[auth]\nkeysFile = 'k'\ncookie = 'session'\n", []string{
+			`gw.toml:5: auth.cookie: would be sent by pages of every origin that gateway.origins = ["*"] lets in: list the origins`,
 		}},
 		{"values that fight", "[link]\nqueueBytes = '1KiB'\nredialMin = '9s'", []string{
 			"link.redialMax: must be at least link.redialMin (9s), got 1s",

@@ -342,7 +342,7 @@ func TestPrintedConfigurationLoads(t *testing.T) {
 				}
 			}
 			if s == config.ServiceGateway { // tokens need keys, and no header beside them
-				flags = append(flags, "auth.keysFile=/keys.json", "gateway.userHeader=")
+				flags = append(flags, "auth.keysFile=/keys.json", "gateway.userHeader=", "gateway.origins=https://a.example")
 			}
 			src := sources("", "", []string{"FIRETOWER_LINK_TOKEN=hunter2"}, flags...)
 			before, err := load(s, src)

@@ -1,11 +1,26 @@
 package main
 
 import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"firetower/core/auth"
+	"firetower/core/client"
+	"firetower/core/protocol"
 )
 
 const tokenSecret = "0123456789abcdef0123456789abcdef"
@@ -108,6 +123,89 @@ func TestProcessAsksForTokens(t *testing.T) {
 	serve.signal(t, syscall.SIGTERM)
 	if code := serve.wait(t); code != exitOK {
 		t.Errorf("serve ended with %d: %s", code, serve.stderr)
+	}
+}
+
+// The Go client's tokens are renewed over the connection, and allow what they allow from then on.
+func TestTokensAreRenewed(t *testing.T) {
+	t.Parallel()
+	secret, conf := tokenFiles(t, "")
+	key, err := auth.ReadSigningSecret(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newProcess(append([]string{"serve", "--config", conf}, anyPorts("serve")...)...)
+	p.state.readFile = os.ReadFile
+	at := startService(t, p)
+	var calls atomic.Int64
+	o := client.DefaultOptions()
+	o.URL = "ws://" + at.Listen + "/ws"
+	o.Token = func(context.Context) (string, error) {
+		token := auth.Token{User: "ann", Issuer: "us", IssuedAt: time.Now(), Expires: time.Now().Add(2 * time.Second), Permissions: auth.Permissions{Subscribe: []string{"a"}}}
+		if calls.Add(1) > 1 {
+			token.Expires = token.Expires.Add(time.Hour)
+			token.Permissions.Subscribe = []string{"a", "b"}
+		}
+		return token.Sign(key, "")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	nothing := func(client.Message) {}
+	if err := c.Subscribe(ctx, "a", nothing); err != nil {
+		t.Fatal(err)
+	}
+	var refused *client.RequestError
+	if err := c.Subscribe(ctx, "b", nothing); !errors.As(err, &refused) || refused.Code != protocol.CodeForbidden {
+		t.Errorf("before the renewal: %v", err)
+	}
+	for err = errors.New("not yet"); err != nil; pause() {
+		if err = c.Subscribe(ctx, "b", nothing); ctx.Err() != nil {
+			t.Fatalf("after the renewal: %v", err)
+		}
+	}
+	if s := c.Stats(); s.Reconnects != 0 || calls.Load() != 2 {
+		t.Errorf("%d reconnects, %d tokens", s.Reconnects, calls.Load())
+	}
+	awaitSubscribers(t, at.GRPC, "a", 1)
+}
+
+// The private key signs; the gateway has the public one, by name or of a certificate.
+func TestTokenOfAPrivateKey(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	private, public, cert := filepath.Join(dir, "key.pem"), filepath.Join(dir, "keys.json"), filepath.Join(dir, "cert.pem")
+	writePair(t, cert, private, 1) // ECDSA, P-256, and a certificate of it
+	text := token(t, "--user", "ann", "--key-file", private, "--key-id", "k1", "--subscribe", "*")
+	data, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(data)
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: parsed.PublicKey, KeyID: "k1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(public, set, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, keys := range []string{public, cert} {
+		v, err := auth.New(auth.Options{KeysFile: keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodGet, "/ws?token="+text, nil)
+		if who, err := v.Authenticate(r); err != nil || who.UserID != "ann" || len(who.Access.Subscribe) != 1 {
+			t.Errorf("%s: %+v, %v", keys, who, err)
+		}
 	}
 }
 

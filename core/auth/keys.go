@@ -77,13 +77,17 @@ func algorithmsOf(value any) ([]jose.SignatureAlgorithm, error) {
 
 var errPrivate = errors.New("a private key: a gateway needs the public one, and whoever has the private one can sign tokens")
 
-// readSecret reads a file with a secret for HS256, HS384 and HS512. Line ends behind it are not part of it.
+// readSecret reads a file with a secret for HS256, HS384 and HS512. Of a secret in printable ASCII a line end behind it
+// is no part; other bytes are taken as they are.
 func readSecret(name string) (key, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return key{}, err
 	}
-	secret := bytes.TrimRight(data, "\r\n")
+	secret := bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
+	if bytes.ContainsFunc(secret, func(c rune) bool { return c < ' ' || c > '~' }) {
+		secret = data
+	}
 	algorithms, err := algorithmsOf(secret)
 	if err != nil {
 		return key{}, fmt.Errorf("%s holds %w", name, err)
@@ -164,9 +168,13 @@ func parseKey(raw []byte) (key, error) {
 }
 
 func parsePEM(data []byte) (keys []key, err error) {
+	begun := bytes.Count(data, []byte("-----BEGIN "))
 	for n := 1; ; n++ {
 		var block *pem.Block
 		if block, data = pem.Decode(data); block == nil {
+			if n-1 < begun { // pem.Decode passes over what it cannot read
+				return nil, fmt.Errorf("%d of %d PEM blocks cannot be read", begun-n+1, begun)
+			}
 			return keys, nil
 		}
 		k, err := parseBlock(block)

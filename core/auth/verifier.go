@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -35,7 +37,9 @@ type Options struct {
 	// Anonymous lets in clients without a token, who may do what Subscribe and Publish say.
 	Anonymous bool
 	// Subscribe and Publish are the patterns of topics (gateway.ParseTopicPattern) for those whose token
-	// names none. {user} in one stands for the token's sub, and such a pattern allows nothing to whom has none.
+	// names none. {user} in one stands for the token's sub. So that nobody gets what is another's, a user whose
+	// name holds a character that follows {user} in one of the patterns, or who has no name, gets none with {user};
+	// and nothing that may be a part of a name, nor the star of a beginning, may follow it.
 	Subscribe, Publish []string
 	// Registry takes the metrics; nil is none.
 	Registry prometheus.Registerer
@@ -97,6 +101,7 @@ type Verifier struct {
 	log                *slog.Logger
 	now                func() time.Time
 	subscribe, publish []gateway.TopicPattern
+	separators         string // what follows {user} in them
 	rejected           map[Rejection]prometheus.Counter
 
 	keys   atomic.Pointer[[]key]
@@ -115,14 +120,18 @@ func New(o Options) (*Verifier, error) {
 	if o.SecretFile == "" && o.KeysFile == "" {
 		return nil, errors.New("auth.secretFile or auth.keysFile: one must be set")
 	}
-	var errs [3]error
+	var errs [5]error
 	v.subscribe, errs[0] = parsePatterns("auth.subscribe", o.Subscribe)
 	v.publish, errs[1] = parsePatterns("auth.publish", o.Publish)
+	errs[2], errs[3] = checkPlaces("auth.subscribe", v.subscribe), checkPlaces("auth.publish", v.publish)
 	if o.ReloadInterval < 0 {
-		errs[2] = fmt.Errorf("auth.reloadInterval: must be >= 0s, got %v", o.ReloadInterval)
+		errs[4] = fmt.Errorf("auth.reloadInterval: must be >= 0s, got %v", o.ReloadInterval)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
+	}
+	for _, p := range slices.Concat(v.subscribe, v.publish) {
+		v.separators += separatorsOf(p)
 	}
 	v.files = filewatch.New(slices.DeleteFunc([]string{o.SecretFile, o.KeysFile}, func(name string) bool { return name == "" })...)
 	v.mu.Lock()
@@ -156,6 +165,21 @@ func parsePatterns(name string, texts []string) ([]gateway.TopicPattern, error) 
 		}
 	}
 	return patterns, nil
+}
+
+// checkPlaces refuses patterns in which a user's name would have no end.
+func checkPlaces(name string, patterns []gateway.TopicPattern) error {
+	for _, p := range patterns {
+		for _, c := range separatorsOf(p) {
+			if unicode.IsLetter(c) || unicode.IsDigit(c) || c == '{' {
+				return fmt.Errorf("%s: topic pattern %q: %q follows %s, and may be a part of a name: put a separator between them", name, p, c, userPlace)
+			}
+		}
+		if p.Prefix && strings.HasSuffix(p.Topic, userPlace) {
+			return fmt.Errorf("%s: topic pattern %q: with %s before the star it is for all whose names begin alike: put a separator between them", name, p, userPlace)
+		}
+	}
+	return nil
 }
 
 // Reload reads the files again. On an error, which is logged too, the keys before stay in force.
@@ -200,20 +224,24 @@ func (v *Verifier) loadLocked() error {
 	return nil
 }
 
-// current returns the keys in force, after a look at the files when that is due. Who comes while
+// current returns the keys in force, after a look at the files when the last one is so long ago. Who comes while
 // somebody else looks goes by the keys before.
-func (v *Verifier) current() []key {
+func (v *Verifier) current(ago time.Duration) *[]key {
 	last := v.looked.Load()
 	now := v.now().UnixNano()
-	if v.opts.ReloadInterval > 0 && now-last >= int64(v.opts.ReloadInterval) && v.looked.CompareAndSwap(last, now) {
+	if v.opts.ReloadInterval > 0 && now-last >= int64(ago) && v.looked.CompareAndSwap(last, now) {
 		v.mu.Lock()
 		if v.files.Changed() {
 			_ = v.reloadLocked() // it has logged
 		}
 		v.mu.Unlock()
 	}
-	return *v.keys.Load()
+	return v.keys.Load()
 }
+
+// soonest is how long ago the last look at the files must be when a token is signed with what is not there: who
+// signs may have a new key before this gateway has seen it.
+const soonest = time.Second
 
 // Authenticate is for gateway.Options. It takes the token of the header Authorization (Bearer, RFC 6750
 // section 2.1), of the URL's parameter "token", or of the cookie, the first that is there.
@@ -271,7 +299,11 @@ func (v *Verifier) find(r *http.Request) (string, bool) {
 // reject counts a token that is not taken.
 func (v *Verifier) reject(why Rejection, err error) error {
 	v.rejected[why].Inc()
-	return &gateway.AuthenticationError{Reason: reasons[why], Err: err}
+	challenge := "Bearer"
+	if why != RejectedMissing { // RFC 6750 section 3.1
+		challenge = fmt.Sprintf(`Bearer error="invalid_token", error_description=%q`, reasons[why])
+	}
+	return &gateway.AuthenticationError{Reason: reasons[why], Challenge: challenge, Err: err}
 }
 
 // claims are those of a token that matter here.
@@ -293,18 +325,15 @@ type Permissions struct {
 
 // verify checks a token whole.
 func (v *Verifier) verify(token string) (*claims, error) {
-	keys := v.current()
-	var algorithms []jose.SignatureAlgorithm
-	for _, k := range keys {
-		algorithms = append(algorithms, k.algorithms...)
+	keys := v.current(v.opts.ReloadInterval)
+	c, why, err := readToken(token, *keys)
+	if why == RejectedKey || why == RejectedSignature || why == RejectedMalformed {
+		if again := v.current(soonest); again != keys {
+			c, why, err = readToken(token, *again)
+		}
 	}
-	parsed, err := jwt.ParseSigned(token, algorithms)
 	if err != nil {
-		return nil, v.reject(RejectedMalformed, err)
-	}
-	c := new(claims)
-	if err := v.verifySignature(parsed, keys, c); err != nil {
-		return nil, err
+		return nil, v.reject(why, err)
 	}
 	expected := jwt.Expected{Issuer: v.opts.Issuer, Time: v.now()}
 	if v.opts.Audience != "" {
@@ -319,8 +348,17 @@ func (v *Verifier) verify(token string) (*claims, error) {
 	return c, nil
 }
 
-// verifySignature finds the key that has signed a token, and reads its claims.
-func (v *Verifier) verifySignature(parsed *jwt.JSONWebToken, keys []key, c *claims) error {
+// readToken finds the key that has signed a token, and reads its claims. Beside an error it says what is wrong.
+func readToken(token string, keys []key) (*claims, Rejection, error) {
+	var algorithms []jose.SignatureAlgorithm
+	for _, k := range keys {
+		algorithms = append(algorithms, k.algorithms...)
+	}
+	parsed, err := jwt.ParseSigned(token, algorithms)
+	if err != nil {
+		return nil, RejectedMalformed, err
+	}
+	c := new(claims)
 	header := parsed.Headers[0] // the compact form has one
 	why, last := RejectedKey, fmt.Errorf("key %q, algorithm %s", header.KeyID, header.Algorithm)
 	for _, k := range keys {
@@ -330,14 +368,14 @@ func (v *Verifier) verifySignature(parsed *jwt.JSONWebToken, keys []key, c *clai
 		err := parsed.Claims(k.value, &c.Claims, &c.named)
 		switch {
 		case err == nil:
-			return nil
+			return c, "", nil
 		case errors.Is(err, jose.ErrCryptoFailure):
 			why, last = RejectedSignature, err
 		default: // the signature is right, or the header demands an extension (crit) that there is not
-			return v.reject(RejectedClaims, err)
+			return nil, RejectedClaims, err
 		}
 	}
-	return v.reject(why, last)
+	return nil, why, last
 }
 
 func rejectionOf(err error) Rejection {
@@ -357,7 +395,12 @@ func rejectionOf(err error) Rejection {
 
 // access is what claims allow; nil when they name what is no pattern.
 func (v *Verifier) access(c *claims) *gateway.Access {
-	a := &gateway.Access{Subscribe: forUser(v.subscribe, c.Subject), Publish: forUser(v.publish, c.Subject)}
+	user := c.Subject
+	if strings.ContainsAny(user, v.separators) {
+		v.log.Debug("a name gets no topics of users: it holds a separator", "user", user, "separators", v.separators)
+		user = ""
+	}
+	a := &gateway.Access{Subscribe: forUser(v.subscribe, user), Publish: forUser(v.publish, user)}
 	var err error
 	if names := c.named.Firetower.Subscribe; names != nil {
 		if a.Subscribe, err = parsePatterns("subscribe", names); err != nil {
@@ -378,8 +421,22 @@ func (v *Verifier) access(c *claims) *gateway.Access {
 // userPlace is where a configured pattern has the user's name.
 const userPlace = "{user}"
 
-// forUser puts a user's name into patterns. It is put in after they were parsed: a star in a name is
-// a star, and widens nothing.
+// separatorsOf are the characters that follow {user} in a pattern.
+func separatorsOf(p gateway.TopicPattern) string {
+	var out []rune
+	parts := strings.Split(p.Topic, userPlace)
+	for i, part := range parts[1:] {
+		if c, size := utf8.DecodeRuneInString(part); size > 0 {
+			out = append(out, c)
+		} else if i+2 < len(parts) { // another {user} follows
+			out = append(out, '{')
+		}
+	}
+	return string(out)
+}
+
+// forUser puts a user's name into patterns; those with its place are nobody's where it is empty. It is put in
+// after they were parsed: a star in a name is a star, and widens nothing.
 func forUser(patterns []gateway.TopicPattern, user string) []gateway.TopicPattern {
 	has := func(p gateway.TopicPattern) bool { return strings.Contains(p.Topic, userPlace) }
 	if !slices.ContainsFunc(patterns, has) {

@@ -76,7 +76,13 @@ func signed(t testing.TB, k auth.SigningKey, token auth.Token) string {
 // raw makes a token by hand, whatever its header and claims say, signed with the secret.
 func raw(t testing.TB, claims string) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(secret)}, nil)
+	return rawWith(t, []byte(secret), claims)
+}
+
+// rawWith is raw with another secret.
+func rawWith(t testing.TB, secret []byte, claims string) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: secret}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +118,9 @@ func reason(err error) string {
 }
 
 func TestTokenSaysWhoAndWhat(t *testing.T) {
-	v := verifier(t, func(o *auth.Options) { o.Subscribe, o.Publish = []string{"user.{user}", "news"}, []string{"chat.*"} })
+	v := verifier(t, func(o *auth.Options) {
+		o.Subscribe, o.Publish = []string{"user.{user}", "news"}, []string{"chat.*"}
+	})
 	k := secretKey(t, secret)
 	end := time.Now().Add(time.Hour).Truncate(time.Second)
 	for _, row := range []struct {
@@ -143,6 +151,39 @@ func TestTokenSaysWhoAndWhat(t *testing.T) {
 				t.Error("a name has made a prefix of a pattern")
 			}
 		})
+	}
+}
+
+// Nobody gets a topic of somebody else by a name that holds what separates names in patterns.
+func TestNamesWithSeparators(t *testing.T) {
+	k := secretKey(t, secret)
+	for _, row := range []struct {
+		patterns  []string
+		user      string
+		subscribe string
+	}{
+		{[]string{"user.{user}.*"}, "ann", "[user.ann.*]"},
+		{[]string{"user.{user}.*", "news"}, "ann.x", "[news]"},
+		{[]string{"user/{user}/*"}, "a@b.co", "[user/a@b.co/*]"},
+		{[]string{"user/{user}/*"}, "a/b", "[]"},
+		{[]string{"user.{user}", "user.{user}.inbox"}, "ann.inbox", "[]"},
+		{[]string{"user-{user}"}, "6f9619ff-8b86", "[user-6f9619ff-8b86]"},
+		{[]string{"{user}|{user}"}, "a|a", "[]"},
+	} {
+		v := verifier(t, func(o *auth.Options) { o.Subscribe = row.patterns })
+		who, err := v.Authenticate(request(signed(t, k, auth.Token{User: row.user})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(who.Access.Subscribe); got != row.subscribe || who.UserID != row.user {
+			t.Errorf("%v for %q: %s, want %s", row.patterns, row.user, got, row.subscribe)
+		}
+	}
+	// A separator of what may be published holds for what may be subscribed to, and the token's own patterns go by no name.
+	v := verifier(t, func(o *auth.Options) { o.Subscribe, o.Publish = []string{"user.{user}"}, []string{"out.{user}.x"} })
+	who, err := v.Authenticate(request(signed(t, k, auth.Token{User: "a.b", Permissions: auth.Permissions{Publish: []string{"p.{user}"}}})))
+	if err != nil || len(who.Access.Subscribe) != 0 || fmt.Sprint(who.Access.Publish) != "[p.{user}]" {
+		t.Errorf("%+v, %v", who.Access, err)
 	}
 }
 
@@ -421,18 +462,7 @@ func TestAlgorithmIsTheKeysNotTheTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, confused := range [][]byte{public, []byte(strings.TrimSpace(string(public)))} {
-		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: confused}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		object, err := signer.Sign([]byte(`{"sub":"ann"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := object.CompactSerialize()
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := rawWith(t, confused, `{"sub":"ann"}`)
 		if _, err := v.Authenticate(request(token)); reason(err) != "token's signature is wrong" {
 			t.Error(err)
 		}
@@ -460,6 +490,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"for encryption", string(set(t, jose.JSONWebKey{Key: all[0].private.Public(), Use: "enc"})), `it is for "enc", not for signatures`},
 		{"of another algorithm", string(set(t, jose.JSONWebKey{Key: all[0].private.Public(), Algorithm: "ES256"})), "it is for ES256, which such a key does not do"},
 		{"of a kind that nobody knows", `{"keys":[{"kty":"magic"}]}`, "holds no key that can sign tokens: keys[0]: "},
+		{"damaged PEM", string(publicPEM(t, all[1].private)) + strings.Replace(string(publicPEM(t, all[2].private)), "M", "!", 1), "1 of 2 PEM blocks cannot be read"},
 		{"broken PEM", "-----BEGIN PUBLIC KEY-----\naGVsbG8=\n-----END PUBLIC KEY-----\n", "PEM block 1, PUBLIC KEY: "},
 		{"another PEM", "-----BEGIN X-----\naGVsbG8=\n-----END X-----\n", "PEM block 1, X: want PUBLIC KEY or CERTIFICATE"},
 	} {
@@ -491,6 +522,9 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{auth.Options{KeysFile: filepath.Join(t.TempDir(), "none")}, "auth.keysFile: open "},
 		{auth.Options{KeysFile: "k", Subscribe: []string{"a b"}}, `auth.subscribe: topic pattern "a b": `},
 		{auth.Options{KeysFile: "k", Publish: []string{""}}, `auth.publish: topic pattern "": `},
+		{auth.Options{KeysFile: "k", Subscribe: []string{"room.{user}*"}}, `auth.subscribe: topic pattern "room.{user}*": with {user} before the star`},
+		{auth.Options{KeysFile: "k", Publish: []string{"{user}s"}}, `auth.publish: topic pattern "{user}s": 's' follows {user}`},
+		{auth.Options{KeysFile: "k", Publish: []string{"{user}{user}"}}, `auth.publish: topic pattern "{user}{user}": '{' follows {user}`},
 		{auth.Options{KeysFile: "k", ReloadInterval: -1}, "auth.reloadInterval: must be >= 0s"},
 	} {
 		if _, err := auth.New(row.o); err == nil || !strings.Contains(err.Error(), row.want) {
@@ -525,9 +559,19 @@ func TestKeysAreReadAgain(t *testing.T) {
 	}
 	check("at first", true, false)
 	write(next + "\n")
-	check("before the next look", true, false)
+	check("a moment after the last look", true, false)
+	now = now.Add(time.Second)
+	if _, err := v.Authenticate(request(before)); err != nil {
+		t.Errorf("a key that is there: %v", err)
+	}
+	check("a key that is not there", true, true) // in this order
+	check("and after it", false, true)
+	write(secret)
 	now = now.Add(time.Minute)
-	check("after it", false, true)
+	check("after the interval", true, false)
+	write(next + "\n")
+	now = now.Add(time.Minute)
+	check("and again", false, true)
 	write("short")
 	now = now.Add(time.Minute)
 	check("a broken file leaves the key before", false, true)
@@ -539,6 +583,61 @@ func TestKeysAreReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("after Reload", true, false)
+}
+
+func TestOlderFormsOfKeys(t *testing.T) {
+	all := pairs(t)
+	rsaKey, ok := all[0].private.(*rsa.PrivateKey)
+	ecKey, ok2 := all[2].private.(*ecdsa.PrivateKey)
+	if !ok || !ok2 {
+		t.Fatalf("%T and %T", all[0].private, all[2].private)
+	}
+	ecDER, err := x509.MarshalECPrivateKey(ecKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(name string, der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: name, Bytes: der}) }
+	for _, row := range []struct {
+		name            string
+		private, public []byte
+	}{
+		{"PKCS 1", block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey)), block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey))},
+		{"SEC 1", append(block("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}), block("EC PRIVATE KEY", ecDER)...), publicPEM(t, ecKey)},
+	} {
+		k, err := auth.ReadSigningKey(file(t, "k", row.private))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := auth.New(auth.Options{KeysFile: file(t, "p", row.public)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Authenticate(request(signed(t, k, auth.Token{}))); err != nil {
+			t.Errorf("%s: %v", row.name, err)
+		}
+	}
+}
+
+// A secret in text has no line end, and one of bytes is what it is.
+func TestSecretsAreTakenAsTheyAre(t *testing.T) {
+	binary := append(make([]byte, 31), '\n')
+	for _, row := range []struct {
+		file, secret string
+	}{
+		{secret, secret},
+		{secret + "\n", secret},
+		{secret + "\r\n", secret},
+		{string(binary), string(binary)},
+	} {
+		v, err := auth.New(auth.Options{SecretFile: file(t, "s", []byte(row.file))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := rawWith(t, []byte(row.secret), `{}`)
+		if _, err := v.Authenticate(request(token)); err != nil {
+			t.Errorf("%q: %v", row.file, err)
+		}
+	}
 }
 
 func TestSigningKeysThatAreRefused(t *testing.T) {

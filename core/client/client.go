@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -248,6 +249,9 @@ func (c *Client) keepConnected(ctx context.Context, l *link) error {
 			return nil //nolint:nilerr // the client was told to stop: why the last connection ended is no news
 		}
 		again, asked := retryable(err)
+		if refused, ok := errors.AsType[*HandshakeError](err); ok && refused.Status == http.StatusUnauthorized && c.opts.Token != nil {
+			again = true // the next token may be better: keys change, and clocks differ
+		}
 		if !again {
 			return err
 		}

@@ -31,3 +31,6 @@ var RetryHint = retryHint
 
 // RetryAfter exports retryAfter.
 var RetryAfter = retryAfter
+
+// Renewal exports renewal.
+func Renewal(c *Client, token string) (end time.Time, wait time.Duration) { return c.renewal(token) }

@@ -30,6 +30,8 @@ type link struct {
 	// lostAt is when the connection before it was lost; zero for the first. Set before its
 	// goroutines start.
 	lostAt time.Time
+	// brought takes the token of an Authenticate, for renew.
+	brought chan string
 	// wake holds a token when wanted topics may differ from told ones.
 	wake chan struct{}
 	// writing is held by the one who writes a data frame.
@@ -115,6 +117,7 @@ func (c *Client) adopt(conn *websocket.Conn, token string) *link {
 		readTimeout:  c.opts.ReadTimeout,
 		writeTimeout: c.opts.WriteTimeout,
 		drainTimeout: c.opts.DrainTimeout,
+		brought:      make(chan string, 1),
 		wake:         make(chan struct{}, 1),
 		writing:      make(chan struct{}, 1),
 		gone:         make(chan struct{}),

@@ -35,8 +35,9 @@ type Options struct {
 	Header http.Header
 	// Token returns the token that each handshake carries as "Authorization: Bearer", for gateways that
 	// ask for one. It is called before each connection, and once more before a JSON Web Token that it
-	// returned expires, so that the connection outlives the token. An error is an attempt that failed. It may
-	// be called from several goroutines; nil is none.
+	// returned expires, so that the connection outlives the token: it should then return one that lasts longer. It must
+	// end when its context does, which is within HandshakeTimeout, and not call Close. An error is an attempt that
+	// failed, and with it so is a handshake that is answered with 401. nil is none.
 	Token func(ctx context.Context) (string, error)
 	// TLS configures wss connections; nil is the system's default.
 	TLS *tls.Config

@@ -20,28 +20,35 @@ func (c *Client) Publish(ctx context.Context, topic string, data []byte) error {
 	if !json.Valid(data) {
 		return fail(ErrNotJSON)
 	}
-	f, err := c.ask(ctx, nil, protocol.PublishRequest, func(id string) []byte { return appendPublish(nil, topic, id, data) })
+	l, err := c.up()
+	if err != nil {
+		return fail(err)
+	}
+	f, err := c.ask(ctx, l, protocol.PublishRequest, func(id string) []byte { return appendPublish(nil, topic, id, data) })
 	if err != nil {
 		return fail(err)
 	}
 	return f.result(protocol.PublishRequest, topic)
 }
 
-// ask sends a request on link l, nil for the one that is up, and returns its answer.
+// up returns the connection that is up, or why there is none.
+func (c *Client) up() (*link, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.ended || c.stopping():
+		return nil, ErrClosed
+	case c.link == nil:
+		return nil, ErrNotConnected
+	default:
+		return c.link, nil
+	}
+}
+
+// ask sends a request on link l and returns its answer.
 func (c *Client) ask(ctx context.Context, l *link, op protocol.RequestType, request func(id string) []byte) (*frame, error) {
 	w := &waiter{op: op, reply: make(chan *frame, 1)}
 	c.mu.Lock()
-	if l == nil {
-		l = c.link
-	}
-	if l == nil || c.ended || c.stopping() {
-		closed := c.ended || c.stopping()
-		c.mu.Unlock()
-		if closed {
-			return nil, ErrClosed
-		}
-		return nil, ErrNotConnected
-	}
 	id := c.askLocked(l, w)
 	c.mu.Unlock()
 

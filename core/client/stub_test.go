@@ -48,6 +48,8 @@ type stub struct {
 	// tokens are those that handshakes and authenticates brought, in order; badTokens get refused.
 	tokens    []string
 	badTokens map[string]bool
+	// noTokens makes the stub one that takes none.
+	noTokens bool
 	// conns are the open connections; opened counts all there ever were.
 	conns  []*stubConn
 	opened int
@@ -134,9 +136,11 @@ func (s *stub) answer(c *stubConn, req protocol.Request) {
 	}
 	if req.Type == protocol.AuthenticateRequest {
 		s.tokens = append(s.tokens, req.Token)
-		bad := s.badTokens[req.Token]
+		bad, none := s.badTokens[req.Token], s.noTokens
 		s.mu.Unlock()
-		if bad {
+		if none {
+			c.send(protocol.AppendError(nil, protocol.CodeForbidden, "stub", req.ID))
+		} else if bad {
 			c.send(protocol.AppendError(nil, protocol.CodeUnauthorized, "stub", req.ID))
 		} else {
 			c.send(protocol.AppendReply(nil, string(req.Type), req.ID, nil))

@@ -101,26 +101,135 @@ func TestTokenIsRenewedBeforeItsEnd(t *testing.T) {
 	}
 }
 
-// A gateway that refuses the new token is not asked again and again: it closes at the old one's end.
-func TestRefusedRenewalIsNotRepeated(t *testing.T) {
+// tokens returns the tokens one after the other, and the last for ever.
+func tokens(all ...string) (next func(context.Context) (string, error), calls *atomic.Int64) {
+	calls = new(atomic.Int64)
+	return func(context.Context) (string, error) { return all[min(int(calls.Add(1)), len(all))-1], nil }, calls
+}
+
+// A token that the gateway refuses may be followed by a better one.
+func TestRefusedRenewalIsRepeated(t *testing.T) {
 	s := newStub(t)
 	o := options(s, nil)
-	soon := time.Now().Add(time.Second)
-	first, second := tokenUntil(soon, "first"), tokenUntil(soon, "second")
-	s.badTokens = map[string]bool{second: true}
-	var n atomic.Int64
-	o.Token = func(context.Context) (string, error) {
-		if n.Add(1) == 1 {
-			return first, nil
-		}
-		return second, nil
-	}
+	first, bad, good := tokenUntil(time.Now().Add(time.Second), "first"), tokenUntil(time.Now().Add(time.Hour), "bad"), tokenUntil(time.Now().Add(time.Hour), "good")
+	s.badTokens = map[string]bool{bad: true}
+	o.Token, _ = tokens(first, bad, bad, good)
 	dial(t, o)
-	wait(t, "the second token", func() bool { return slices.Contains(s.seenTokens(), second) })
-	s.closeWith(protocol.CloseExpired, "expired")
-	wait(t, "another connection", func() bool { _, opened := s.count(); return opened == 2 })
-	if got := s.seenTokens(); !slices.Equal(got, []string{first, second, second}) {
+	wait(t, "the good token", func() bool { return slices.Equal(s.seenTokens(), []string{first, bad, bad, good}) })
+	if _, opened := s.count(); opened != 1 {
+		t.Errorf("%d connections", opened)
+	}
+}
+
+// What lasts no longer is not brought, and asking for better has pauses.
+func TestStaleTokenIsNotBrought(t *testing.T) {
+	s := newStub(t)
+	o := options(s, nil)
+	first := tokenUntil(time.Now().Add(time.Second), "first")
+	o.BackoffMin, o.BackoffMax = 100*time.Millisecond, 200*time.Millisecond
+	var calls *atomic.Int64
+	began := time.Now()
+	o.Token, calls = tokens(first)
+	dial(t, o)
+	wait(t, "some calls", func() bool { return calls.Load() >= 4 })
+	if most := int64(time.Since(began)/o.BackoffMin) + 2; calls.Load() > most {
+		t.Errorf("%d calls in %v", calls.Load(), time.Since(began))
+	}
+	if got := s.seenTokens(); !slices.Equal(got, []string{first}) {
 		t.Errorf("tokens %v", got)
+	}
+}
+
+func TestGatewayWithoutTokensIsAskedOnce(t *testing.T) {
+	s := newStub(t)
+	s.noTokens = true
+	o := options(s, nil)
+	first := tokenUntil(time.Now().Add(time.Second), "first")
+	var calls *atomic.Int64
+	o.Token, calls = tokens(first, tokenUntil(time.Now().Add(time.Hour), "second"))
+	c := dial(t, o)
+	wait(t, "the second token", func() bool { return len(s.seenTokens()) == 2 })
+	for range 300 { // more than enough for another renewal
+		if err := c.Publish(within(t), "t", []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := calls.Load(); n != 2 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// A token that Authenticate has brought is the one whose end counts.
+func TestRenewalGoesByTheLastToken(t *testing.T) {
+	s := newStub(t)
+	o := options(s, nil)
+	first, short, third := tokenUntil(time.Now().Add(time.Hour), "first"), tokenUntil(time.Now().Add(time.Second), "short"), tokenUntil(time.Now().Add(time.Hour), "third")
+	o.Token, _ = tokens(first, third)
+	c := dial(t, o)
+	if err := c.Authenticate(within(t), short); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the third token", func() bool { return slices.Equal(s.seenTokens(), []string{first, short, third}) })
+}
+
+func TestUnauthorizedIsFinalWithoutANewToken(t *testing.T) {
+	s := newStub(t)
+	s.set(func(s *stub) { s.status = http.StatusUnauthorized })
+	o := options(s, nil)
+	c, err := client.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *client.HandshakeError
+	if err := c.Run(within(t)); !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized {
+		t.Errorf("without Token: %v", err)
+	}
+	var calls *atomic.Int64
+	o.Token, calls = tokens("old", "old", "new")
+	if c, err = client.New(o); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	wait(t, "two attempts", func() bool { return calls.Load() >= 2 })
+	s.set(func(s *stub) { s.status = 0 })
+	s.connected()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTokenOfAnotherClock(t *testing.T) {
+	c, err := client.New(client.Options{URL: "ws://h/ws"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := func(text string) string {
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(text)) + ".x"
+	}
+	now := time.Now()
+	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
+	for _, row := range []struct {
+		name, token string
+		least, most time.Duration
+	}{
+		{"an hour", claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, at(0), at(time.Hour))), 58 * time.Minute, 59 * time.Minute},
+		{"an old one of an hour", claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, at(-50*time.Minute), at(10*time.Minute))), 8 * time.Minute, 9 * time.Minute},
+		{"without iat", claims(fmt.Sprintf(`{"exp":%d}`, at(time.Hour))), 58 * time.Minute, 59 * time.Minute},
+		{"a minute", claims(fmt.Sprintf(`{"exp":%d}`, at(time.Minute))), 37 * time.Second, 45 * time.Second},
+		{"five minutes, of a clock behind", claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, at(-6*time.Minute), at(-time.Minute))), 210 * time.Second, 240 * time.Second},
+		{"five minutes, of a clock ahead", claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, at(6*time.Minute), at(11*time.Minute))), 210 * time.Second, 240 * time.Second},
+		{"over, without iat", claims(fmt.Sprintf(`{"exp":%d}`, at(-time.Minute))), 0, 0},
+		{"no end", claims(`{"iat":1}`), 0, 0},
+		{"an end that is none", claims(`{"exp":1e300}`), 0, 0},
+		{"no claims", "a.b.c", 0, 0},
+		{"opaque", "secret", 0, 0},
+	} {
+		if _, wait := client.Renewal(c, row.token); wait < row.least || wait > row.most {
+			t.Errorf("%s: renewed after %v, want %v to %v", row.name, wait, row.least, row.most)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package filewatch_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ func TestChanged(t *testing.T) {
 		{"another time", func() { put(a, "1", 2) }, true},
 		{"another size", func() { put(a, "12", 2) }, true},
 		{"nothing again", func() {}, false},
+		{"other permissions", func() { _ = os.Chmod(a, 0o640) }, runtime.GOOS == "linux"},
 		{"another file of the same size and time", func() {
 			put(filepath.Join(dir, "c"), "34", 2)
 			if err := os.Rename(filepath.Join(dir, "c"), a); err != nil {

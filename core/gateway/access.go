@@ -85,6 +85,8 @@ func (a *Access) expired() bool {
 type AuthenticationError struct {
 	// Reason is for the client, in a few words: "token has expired".
 	Reason string
+	// Challenge is the header WWW-Authenticate of the answer (RFC 9110 section 11.6.1); empty is none.
+	Challenge string
 	// Err is what the log gets on top; it may be nil.
 	Err error
 }
@@ -112,15 +114,15 @@ func notAuthenticated(err error) string {
 // Access is what the client may do; nil is everything.
 func (t *FireTower) Access() *Access { return t.access.Load() }
 
-// SetAccess changes what the client may do from now on; nil is everything. Subscriptions that it
-// may not have any more are ended as if by order.
+// SetAccess changes what the client may do from now on; nil is everything. Subscriptions that it has asked for and
+// may not have any more are ended as if by order; those that the application made stay.
 func (t *FireTower) SetAccess(a *Access) {
 	t.access.Store(a) // who subscribes from now on sees it; who did before is found below
 	t.subMu.Lock()
 	subs := t.subs.all()
 	t.subMu.Unlock()
 	for _, sub := range subs {
-		if !a.maySubscribe(sub.topic.name) {
+		if !sub.own && !a.maySubscribe(sub.topic.name) {
 			t.removeBySystem(sub)
 		}
 	}

@@ -117,6 +117,80 @@ func TestAccessIsPerTopic(t *testing.T) {
 	}
 }
 
+// What the application was not asked about is not subscribed to, though it is allowed meanwhile.
+func TestAccessThatComesInTheMiddle(t *testing.T) {
+	g := run(t, func(o *gateway.Options) {
+		withAccess(&gateway.Access{Subscribe: patterns(t, "a", "b")})(o)
+		o.OnTower = func(tower *gateway.FireTower) {
+			tower.SetBeforeSubscribeHandler(func(_ gateway.FireLife, topics []string) bool {
+				if len(topics) != 2 || topics[0] != "a" || topics[1] != "b" {
+					t.Errorf("asked for %v", topics)
+				}
+				tower.SetAccess(&gateway.Access{Subscribe: patterns(t, "b", "c")})
+				return true
+			})
+		}
+	})
+	c := dial(t, g, protocol.SubprotocolV1)
+	c.sendText(`{"type":"subscribe","topic":"a,b,c","id":"1"}`)
+	if got := fmt.Sprint(c.nextReply().Topics); got != "[{a false forbidden} {b true } {c false forbidden}]" {
+		t.Error(got)
+	}
+}
+
+// Rights that change while a client subscribes leave no subscription that the last of them does not allow.
+func TestAccessAgainstSubscribing(t *testing.T) {
+	towers := make(chan *gateway.FireTower, 1)
+	g := run(t, func(o *gateway.Options) {
+		withAccess(&gateway.Access{Subscribe: patterns(t, "*")})(o)
+		o.OnTower = func(tower *gateway.FireTower) { towers <- tower }
+	})
+	c := dial(t, g, protocol.SubprotocolV1)
+	tower := <-towers
+	all, one := &gateway.Access{Subscribe: patterns(t, "*")}, &gateway.Access{Subscribe: patterns(t, "t1")}
+	for i := range 200 {
+		c.sendText(`{"type":"subscribe","topic":"t1,t2,t3","id":"s"}`)
+		tower.SetAccess(one)
+		c.sendText(`{"type":"unSubscribe","topic":"nothing","id":"end"}`) // what came before is served
+		for c.nextReply().ID != "end" {
+		}
+		for _, topic := range tower.Topics() {
+			if topic != "t1" {
+				t.Fatalf("round %d: still subscribed to %s", i, topic)
+			}
+		}
+		tower.SetAccess(all)
+	}
+}
+
+func TestAccessOfV0Clients(t *testing.T) {
+	towers := make(chan *gateway.FireTower, 1)
+	g := run(t, func(o *gateway.Options) {
+		withRefresh(t, &gateway.Access{Subscribe: patterns(t, "a"), Publish: patterns(t, "a")})(o)
+		o.OnTower = func(tower *gateway.FireTower) { towers <- tower }
+	})
+	c := dial(t, g, "")
+	tower := <-towers
+	c.sendText(`{"type":"subscribe","topic":"a,b,room.1"}`)
+	c.sendText(`{"type":"publish","topic":"b","data":1}`)
+	c.sendText(`{"type":"publish","topic":"a","data":2}`)
+	if got := c.next(); got != "2" {
+		t.Errorf("got %q", got)
+	}
+	if s := g.Stats(); s.Subscriptions != 1 || s.ForbiddenSubscribes != 2 || s.ForbiddenPublishes != 1 {
+		t.Errorf("%d subscriptions, %d and %d forbidden", s.Subscriptions, s.ForbiddenSubscribes, s.ForbiddenPublishes)
+	}
+	c.sendText(`{"type":"authenticate","token":"more"}`)
+	c.sendText(`{"type":"subscribe","topic":"room.1"}`)
+	eventually(t, "room.1 in the place of a", func() bool { return fmt.Sprint(tower.Topics()) == "[room.1]" })
+	if err := g.Publish("room.1", []byte("3")); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.next(); got != "3" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestAccessOfNothingIsNothing(t *testing.T) {
 	g := run(t, withAccess(&gateway.Access{}))
 	c := dial(t, g, protocol.SubprotocolV1)
@@ -140,6 +214,7 @@ func TestAccessDoesNotBindTheApplication(t *testing.T) {
 	if err := tower.Subscribe("inbox"); err != nil {
 		t.Fatal(err)
 	}
+	tower.SetAccess(&gateway.Access{Subscribe: patterns(t, "x")})
 	if err := tower.Publish("inbox", []byte("1")); err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +318,7 @@ func TestAuthenticateWithoutTokens(t *testing.T) {
 func TestRefusedIdentityIsToldWhy(t *testing.T) {
 	g := run(t, func(o *gateway.Options) {
 		o.Authenticate = func(*http.Request) (gateway.Identity, error) {
-			return gateway.Identity{}, fmt.Errorf("wrapped: %w", &gateway.AuthenticationError{Reason: "no token", Err: errors.New("hidden")})
+			return gateway.Identity{}, fmt.Errorf("wrapped: %w", &gateway.AuthenticationError{Reason: "no token", Challenge: "Bearer", Err: errors.New("hidden")})
 		}
 	})
 	_, resp, err := websocket.DefaultDialer.Dial("ws://"+g.Addr().String()+"/ws", nil)

@@ -86,7 +86,10 @@ func (g *Gateway) serveUpgrade(w http.ResponseWriter, r *http.Request, ours bool
 	if err != nil {
 		g.metrics.refuse(RefusedIdentity)
 		g.log.Debug("connection refused", "remote", client, "err", err)
-		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 section 11.6.1
+		var known *AuthenticationError
+		if errors.As(err, &known) && known.Challenge != "" {
+			w.Header().Set("WWW-Authenticate", known.Challenge)
+		}
 		http.Error(w, notAuthenticated(err), http.StatusUnauthorized)
 		return
 	}

@@ -14,6 +14,8 @@ type subscription struct {
 	list  *subscriberList
 	// pos is its place in list's group; guarded by list.mu, -1 once it is out.
 	pos int32
+	// own: the application has made it, whatever the client may do.
+	own bool
 }
 
 // subscriberList holds the subscribers that one Bucket has of one topic. The

@@ -67,14 +67,13 @@ func (t *FireTower) life(req *protocol.Request) FireLife {
 // manager knows them: what is published after the answer is delivered. The answer
 // names each topic; one that fails leaves the others subscribed.
 func (t *FireTower) serveSubscribe(req *protocol.Request) {
-	if h := t.on().beforeSubscribe; h != nil {
-		if allowed := t.access.Load().subscribable(req.Topics); len(allowed) > 0 && !h(t.life(req), allowed) {
-			t.gateway.metrics.forbiddenSubscribe.Add(1)
-			t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "subscribing was refused"}, req.ID)
-			return
-		}
+	allowed := t.access.Load().subscribable(req.Topics)
+	if h := t.on().beforeSubscribe; h != nil && len(allowed) > 0 && !h(t.life(req), allowed) {
+		t.gateway.metrics.forbiddenSubscribe.Add(1)
+		t.refuseRequest(&protocol.RequestError{Code: protocol.CodeForbidden, Reason: "subscribing was refused"}, req.ID)
+		return
 	}
-	results := t.subscribe(req.Topics, true)
+	results := t.subscribe(req.Topics, allowed, false)
 	if h := t.on().subscribe; h != nil {
 		if done := succeeded(results); len(done) > 0 {
 			h(t.life(req), done)
@@ -87,22 +86,21 @@ func (t *FireTower) serveSubscribe(req *protocol.Request) {
 	}
 }
 
-// subscribe adds subscriptions and waits until the manager knows their topics. asked tells that
-// the client wants them, which may not all be allowed; the application's own are.
-func (t *FireTower) subscribe(topics []string, asked bool) []protocol.TopicResult {
+// subscribe adds subscriptions and waits until the manager knows their topics. Of those that the client asks for
+// it takes the allowed ones, as far as they are so still; those of the application's own are.
+func (t *FireTower) subscribe(topics, allowed []string, own bool) []protocol.TopicResult {
 	results := make([]protocol.TopicResult, len(topics))
 	added := make([]*subscription, len(topics))
 	existing := make([]*subscription, len(topics))
 	g := t.gateway
 	t.subMu.Lock()
-	var access *Access
-	if asked { // under the lock: see SetAccess
-		access = t.access.Load()
-	}
+	access := t.access.Load() // under the lock: see SetAccess
+	all := len(allowed) == len(topics)
 	for i, name := range topics {
 		results[i] = protocol.TopicResult{Topic: name}
+		may := own || access.maySubscribe(name) && (all || slices.Contains(allowed, name))
 		switch {
-		case !access.maySubscribe(name):
+		case !may:
 			results[i] = failure(name, protocol.CodeForbidden)
 			g.metrics.forbiddenSubscribe.Add(1)
 		case t.left:
@@ -113,6 +111,7 @@ func (t *FireTower) subscribe(topics []string, asked bool) []protocol.TopicResul
 			results[i] = failure(name, protocol.CodeTooManyTopics)
 		default:
 			sub, first := g.towers.index.add(t, name)
+			sub.own = own
 			t.subs.add(sub)
 			added[i] = sub
 			g.registrar.changed(sub.topic, first)
@@ -271,7 +270,7 @@ func (t *FireTower) Subscribe(topics ...string) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for _, r := range t.subscribe(topics, false) {
+	for _, r := range t.subscribe(topics, topics, true) {
 		if r.Code != "" {
 			errs = append(errs, &SubscribeError{Topic: r.Topic, Code: r.Code})
 		}

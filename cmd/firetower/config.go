@@ -96,6 +96,11 @@ func (a *configArgs) loadService(service config.Service) (loaded, error) {
 	if err := opts.Validate(); err != nil {
 		return loaded{}, configurationError(err)
 	}
+	if tokens := authOptions(c); c.Auth.On() {
+		if err := tokens.Validate(); err != nil {
+			return loaded{}, configurationError(err)
+		}
+	}
 	return loaded{service, a.file, c.Settings(), c.Notices()}, nil
 }
 

@@ -223,6 +223,15 @@ func TestServeRefusesBrokenKeys(t *testing.T) {
 	}
 }
 
+func TestConfigCheckKnowsPatternsOfUsers(t *testing.T) {
+	t.Parallel()
+	_, conf := tokenFiles(t, "subscribe = [\"room.{user}*\"]\n")
+	code, _, stderr := cliOnDisk(t, "config", "check", "gateway", "--config", conf)
+	if code != exitUsage || !strings.Contains(stderr, `auth.subscribe: topic pattern "room.{user}*": with {user} before the star`) {
+		t.Errorf("%d %s", code, stderr)
+	}
+}
+
 func TestTokenUsage(t *testing.T) {
 	t.Parallel()
 	secret, conf := tokenFiles(t, "")

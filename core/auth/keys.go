@@ -14,6 +14,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -77,15 +79,15 @@ func algorithmsOf(value any) ([]jose.SignatureAlgorithm, error) {
 
 var errPrivate = errors.New("a private key: a gateway needs the public one, and whoever has the private one can sign tokens")
 
-// readSecret reads a file with a secret for HS256, HS384 and HS512. Of a secret in printable ASCII a line end behind it
+// readSecret reads a file with a secret for HS256, HS384 and HS512. Of a secret that is text the line end behind it
 // is no part; other bytes are taken as they are.
 func readSecret(name string) (key, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return key{}, err
 	}
-	secret := bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
-	if bytes.ContainsFunc(secret, func(c rune) bool { return c < ' ' || c > '~' }) {
+	secret := bytes.TrimRight(data, "\r\n")
+	if !utf8.Valid(secret) || bytes.ContainsFunc(secret, unicode.IsControl) {
 		secret = data
 	}
 	algorithms, err := algorithmsOf(secret)

@@ -38,8 +38,8 @@ type Options struct {
 	Anonymous bool
 	// Subscribe and Publish are the patterns of topics (gateway.ParseTopicPattern) for those whose token
 	// names none. {user} in one stands for the token's sub. So that nobody gets what is another's, a user whose
-	// name holds a character that follows {user} in one of the patterns, or who has no name, gets none with {user};
-	// and nothing that may be a part of a name, nor the star of a beginning, may follow it.
+	// name holds what parts names from the rest of a pattern, or who has no name, gets none with {user}; and
+	// what parts them must be no letter or digit, nor the star of a beginning.
 	Subscribe, Publish []string
 	// Registry takes the metrics; nil is none.
 	Registry prometheus.Registerer
@@ -101,7 +101,7 @@ type Verifier struct {
 	log                *slog.Logger
 	now                func() time.Time
 	subscribe, publish []gateway.TopicPattern
-	separators         string // what follows {user} in them
+	separators         string // what no user's name holds that is put into them
 	rejected           map[Rejection]prometheus.Counter
 
 	keys   atomic.Pointer[[]key]
@@ -117,22 +117,10 @@ func New(o Options) (*Verifier, error) {
 	if v.log == nil {
 		v.log = slog.New(slog.DiscardHandler)
 	}
-	if o.SecretFile == "" && o.KeysFile == "" {
-		return nil, errors.New("auth.secretFile or auth.keysFile: one must be set")
-	}
-	var errs [5]error
-	v.subscribe, errs[0] = parsePatterns("auth.subscribe", o.Subscribe)
-	v.publish, errs[1] = parsePatterns("auth.publish", o.Publish)
-	errs[2], errs[3] = checkPlaces("auth.subscribe", v.subscribe), checkPlaces("auth.publish", v.publish)
-	if o.ReloadInterval < 0 {
-		errs[4] = fmt.Errorf("auth.reloadInterval: must be >= 0s, got %v", o.ReloadInterval)
-	}
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	for _, p := range slices.Concat(v.subscribe, v.publish) {
-		v.separators += separatorsOf(p)
-	}
+	v.subscribe, v.publish, v.separators, _ = o.patterns() // Validate has seen to it
 	v.files = filewatch.New(slices.DeleteFunc([]string{o.SecretFile, o.KeysFile}, func(name string) bool { return name == "" })...)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -156,6 +144,31 @@ func (v *Verifier) register() error {
 	return v.opts.Registry.Register(vec)
 }
 
+// Validate reports every option that cannot work, by key. It does not look at files.
+func (o *Options) Validate() error {
+	var errs [3]error
+	if o.SecretFile == "" && o.KeysFile == "" {
+		errs[0] = errors.New("auth.secretFile or auth.keysFile: one must be set")
+	}
+	_, _, _, errs[1] = o.patterns()
+	if o.ReloadInterval < 0 {
+		errs[2] = fmt.Errorf("auth.reloadInterval: must be >= 0s, got %v", o.ReloadInterval)
+	}
+	return errors.Join(errs[:]...)
+}
+
+// patterns reads the patterns, and the separators of names in them.
+func (o *Options) patterns() (subscribe, publish []gateway.TopicPattern, separators string, err error) {
+	var errs [4]error
+	subscribe, errs[0] = parsePatterns("auth.subscribe", o.Subscribe)
+	publish, errs[1] = parsePatterns("auth.publish", o.Publish)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, nil, "", err
+	}
+	separators, err = separatorsOf(map[string][]gateway.TopicPattern{"auth.subscribe": subscribe, "auth.publish": publish})
+	return subscribe, publish, separators, err
+}
+
 func parsePatterns(name string, texts []string) ([]gateway.TopicPattern, error) {
 	patterns := make([]gateway.TopicPattern, len(texts))
 	for i, text := range texts {
@@ -165,21 +178,6 @@ func parsePatterns(name string, texts []string) ([]gateway.TopicPattern, error) 
 		}
 	}
 	return patterns, nil
-}
-
-// checkPlaces refuses patterns in which a user's name would have no end.
-func checkPlaces(name string, patterns []gateway.TopicPattern) error {
-	for _, p := range patterns {
-		for _, c := range separatorsOf(p) {
-			if unicode.IsLetter(c) || unicode.IsDigit(c) || c == '{' {
-				return fmt.Errorf("%s: topic pattern %q: %q follows %s, and may be a part of a name: put a separator between them", name, p, c, userPlace)
-			}
-		}
-		if p.Prefix && strings.HasSuffix(p.Topic, userPlace) {
-			return fmt.Errorf("%s: topic pattern %q: with %s before the star it is for all whose names begin alike: put a separator between them", name, p, userPlace)
-		}
-	}
-	return nil
 }
 
 // Reload reads the files again. On an error, which is logged too, the keys before stay in force.
@@ -226,17 +224,41 @@ func (v *Verifier) loadLocked() error {
 
 // current returns the keys in force, after a look at the files when the last one is so long ago. Who comes while
 // somebody else looks goes by the keys before.
-func (v *Verifier) current(ago time.Duration) *[]key {
-	last := v.looked.Load()
-	now := v.now().UnixNano()
-	if v.opts.ReloadInterval > 0 && now-last >= int64(ago) && v.looked.CompareAndSwap(last, now) {
-		v.mu.Lock()
-		if v.files.Changed() {
-			_ = v.reloadLocked() // it has logged
-		}
-		v.mu.Unlock()
+func (v *Verifier) current() *[]key {
+	if v.due(v.opts.ReloadInterval) && v.mu.TryLock() {
+		defer v.mu.Unlock()
+		v.lookLocked(v.opts.ReloadInterval)
 	}
 	return v.keys.Load()
+}
+
+// after returns the keys in force after a look at the files that somebody takes now, or took a moment ago: those
+// before did not do.
+func (v *Verifier) after(before *[]key) *[]key {
+	if v.opts.ReloadInterval == 0 {
+		return before
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.keys.Load() == before {
+		v.lookLocked(soonest)
+	}
+	return v.keys.Load()
+}
+
+// due tells whether the last look at the files was so long ago.
+func (v *Verifier) due(ago time.Duration) bool {
+	return v.opts.ReloadInterval > 0 && v.now().UnixNano()-v.looked.Load() >= int64(ago)
+}
+
+func (v *Verifier) lookLocked(ago time.Duration) {
+	if !v.due(ago) {
+		return
+	}
+	v.looked.Store(v.now().UnixNano())
+	if v.files.Changed() {
+		_ = v.reloadLocked() // it has logged
+	}
 }
 
 // soonest is how long ago the last look at the files must be when a token is signed with what is not there: who
@@ -325,10 +347,10 @@ type Permissions struct {
 
 // verify checks a token whole.
 func (v *Verifier) verify(token string) (*claims, error) {
-	keys := v.current(v.opts.ReloadInterval)
+	keys := v.current()
 	c, why, err := readToken(token, *keys)
 	if why == RejectedKey || why == RejectedSignature || why == RejectedMalformed {
-		if again := v.current(soonest); again != keys {
+		if again := v.after(keys); again != keys {
 			c, why, err = readToken(token, *again)
 		}
 	}
@@ -421,18 +443,50 @@ func (v *Verifier) access(c *claims) *gateway.Access {
 // userPlace is where a configured pattern has the user's name.
 const userPlace = "{user}"
 
-// separatorsOf are the characters that follow {user} in a pattern.
-func separatorsOf(p gateway.TopicPattern) string {
-	var out []rune
-	parts := strings.Split(p.Topic, userPlace)
-	for i, part := range parts[1:] {
-		if c, size := utf8.DecodeRuneInString(part); size > 0 {
-			out = append(out, c)
-		} else if i+2 < len(parts) { // another {user} follows
-			out = append(out, '{')
+// separatorsOf finds the characters that a user's name must not hold, so that what the patterns allow him is never
+// what they allow another: those that follow {user}, and those that stand before it where another pattern has {user} earlier
+// after the same beginning. One that names may well hold, and {user} before a star, are refused.
+func separatorsOf(patterns map[string][]gateway.TopicPattern) (string, error) {
+	var separators []rune
+	add := func(name string, p gateway.TopicPattern, c rune, where string) error {
+		if unicode.IsLetter(c) || unicode.IsDigit(c) || c == '{' || c == '}' {
+			return fmt.Errorf("%s: topic pattern %q: %q stands %s %s, and may be a part of a name: put a separator between them", name, p, c, where, userPlace)
+		}
+		separators = append(separators, c)
+		return nil
+	}
+	var errs []error
+	heads := map[string]bool{}
+	for _, list := range patterns {
+		for _, p := range list {
+			if head, _, ok := strings.Cut(p.Topic, userPlace); ok {
+				heads[head] = true
+			}
 		}
 	}
-	return string(out)
+	for name, list := range patterns {
+		for _, p := range list {
+			head, rest, ok := strings.Cut(p.Topic, userPlace)
+			if !ok {
+				continue
+			}
+			for other := range heads {
+				if len(other) < len(head) && strings.HasPrefix(head, other) {
+					c, _ := utf8.DecodeLastRuneInString(head)
+					errs = append(errs, add(name, p, c, "before"))
+				}
+			}
+			for ok {
+				if c, size := utf8.DecodeRuneInString(rest); size > 0 {
+					errs = append(errs, add(name, p, c, "behind"))
+				} else if p.Prefix {
+					errs = append(errs, fmt.Errorf("%s: topic pattern %q: with %s before the star it is for all whose names begin alike: put a separator between them", name, p, userPlace))
+				}
+				_, rest, ok = strings.Cut(rest, userPlace)
+			}
+		}
+	}
+	return string(separators), errors.Join(errs...)
 }
 
 // forUser puts a user's name into patterns; those with its place are nobody's where it is empty. It is put in

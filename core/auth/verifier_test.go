@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -169,6 +170,9 @@ func TestNamesWithSeparators(t *testing.T) {
 		{[]string{"user.{user}", "user.{user}.inbox"}, "ann.inbox", "[]"},
 		{[]string{"user-{user}"}, "6f9619ff-8b86", "[user-6f9619ff-8b86]"},
 		{[]string{"{user}|{user}"}, "a|a", "[]"},
+		{[]string{"user.{user}", "user.inbox.{user}"}, "inbox.ann", "[]"},
+		{[]string{"user.{user}", "user.inbox.{user}"}, "inbox-ann", "[user.inbox-ann user.inbox.inbox-ann]"},
+		{[]string{"user.{user}", "group/{user}"}, "a.b/c", "[user.a.b/c group/a.b/c]"},
 	} {
 		v := verifier(t, func(o *auth.Options) { o.Subscribe = row.patterns })
 		who, err := v.Authenticate(request(signed(t, k, auth.Token{User: row.user})))
@@ -523,8 +527,9 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{auth.Options{KeysFile: "k", Subscribe: []string{"a b"}}, `auth.subscribe: topic pattern "a b": `},
 		{auth.Options{KeysFile: "k", Publish: []string{""}}, `auth.publish: topic pattern "": `},
 		{auth.Options{KeysFile: "k", Subscribe: []string{"room.{user}*"}}, `auth.subscribe: topic pattern "room.{user}*": with {user} before the star`},
-		{auth.Options{KeysFile: "k", Publish: []string{"{user}s"}}, `auth.publish: topic pattern "{user}s": 's' follows {user}`},
-		{auth.Options{KeysFile: "k", Publish: []string{"{user}{user}"}}, `auth.publish: topic pattern "{user}{user}": '{' follows {user}`},
+		{auth.Options{KeysFile: "k", Publish: []string{"{user}s"}}, `auth.publish: topic pattern "{user}s": 's' stands behind {user}`},
+		{auth.Options{KeysFile: "k", Publish: []string{"u{user}"}, Subscribe: []string{"ux{user}"}}, `auth.subscribe: topic pattern "ux{user}": 'x' stands before {user}`},
+		{auth.Options{KeysFile: "k", Publish: []string{"{user}{user}"}}, `auth.publish: topic pattern "{user}{user}": '{' stands behind {user}`},
 		{auth.Options{KeysFile: "k", ReloadInterval: -1}, "auth.reloadInterval: must be >= 0s"},
 	} {
 		if _, err := auth.New(row.o); err == nil || !strings.Contains(err.Error(), row.want) {
@@ -627,6 +632,8 @@ func TestSecretsAreTakenAsTheyAre(t *testing.T) {
 		{secret, secret},
 		{secret + "\n", secret},
 		{secret + "\r\n", secret},
+		{"é" + secret + "\n\n", "é" + secret},
+		{"\xff" + secret + "\n", "\xff" + secret + "\n"},
 		{string(binary), string(binary)},
 	} {
 		v, err := auth.New(auth.Options{SecretFile: file(t, "s", []byte(row.file))})
@@ -637,6 +644,33 @@ func TestSecretsAreTakenAsTheyAre(t *testing.T) {
 		if _, err := v.Authenticate(request(token)); err != nil {
 			t.Errorf("%q: %v", row.file, err)
 		}
+	}
+}
+
+// At a change of keys nobody is refused whose key is in the file, however many come at once.
+func TestAllSeeANewKey(t *testing.T) {
+	for range 20 {
+		name := file(t, "secret", []byte(secret))
+		v, err := auth.New(auth.Options{SecretFile: name, ReloadInterval: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := time.Now().Add(2 * time.Minute)
+		next := strings.ToUpper(secret)
+		token := signed(t, secretKey(t, next), auth.Token{})
+		if err := os.WriteFile(name, []byte(next+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		auth.SetNow(v, func() time.Time { return later })
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if _, err := v.Authenticate(request(token)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
 	}
 }
 

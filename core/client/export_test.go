@@ -32,5 +32,11 @@ var RetryHint = retryHint
 // RetryAfter exports retryAfter.
 var RetryAfter = retryAfter
 
-// Renewal exports renewal.
-func Renewal(c *Client, token string) (end time.Time, wait time.Duration) { return c.renewal(token) }
+// Renewal is how long a client waits after the last of tokens that come now, one after the other.
+func Renewal(tokens ...string) (wait time.Duration) {
+	var r renewal
+	for _, token := range tokens {
+		wait = r.next(token, time.Now(), time.Second)
+	}
+	return wait
+}

@@ -32,6 +32,8 @@ type link struct {
 	lostAt time.Time
 	// brought takes the token of an Authenticate, for renew.
 	brought chan string
+	// authenticating is held by the one who brings a token.
+	authenticating chan struct{}
 	// wake holds a token when wanted topics may differ from told ones.
 	wake chan struct{}
 	// writing is held by the one who writes a data frame.
@@ -112,19 +114,20 @@ func firstLine(resp *http.Response) string {
 // adopt makes a connection the client's current one.
 func (c *Client) adopt(conn *websocket.Conn, token string) *link {
 	l := &link{
-		conn:         conn,
-		token:        token,
-		readTimeout:  c.opts.ReadTimeout,
-		writeTimeout: c.opts.WriteTimeout,
-		drainTimeout: c.opts.DrainTimeout,
-		brought:      make(chan string, 1),
-		wake:         make(chan struct{}, 1),
-		writing:      make(chan struct{}, 1),
-		gone:         make(chan struct{}),
-		waiting:      make(map[string]*waiter),
-		told:         make(map[string]*told),
-		alone:        make(map[string]bool),
-		resuming:     make(map[string]bool),
+		conn:           conn,
+		token:          token,
+		readTimeout:    c.opts.ReadTimeout,
+		writeTimeout:   c.opts.WriteTimeout,
+		drainTimeout:   c.opts.DrainTimeout,
+		brought:        make(chan string, 1),
+		authenticating: make(chan struct{}, 1),
+		wake:           make(chan struct{}, 1),
+		writing:        make(chan struct{}, 1),
+		gone:           make(chan struct{}),
+		waiting:        make(map[string]*waiter),
+		told:           make(map[string]*told),
+		alone:          make(map[string]bool),
+		resuming:       make(map[string]bool),
 	}
 	conn.SetReadLimit(c.opts.MaxMessageBytes)
 	conn.SetPongHandler(func(string) error {

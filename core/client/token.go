@@ -23,6 +23,13 @@ func (c *Client) Authenticate(ctx context.Context, token string) error {
 	if err != nil {
 		return fmt.Errorf("client: authenticate: %w", err)
 	}
+	// One after the other, so that renew knows which token the gateway has.
+	select {
+	case l.authenticating <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("client: authenticate: %w", ctx.Err())
+	}
+	defer func() { <-l.authenticating }()
 	if err := c.authenticate(ctx, l, token); err != nil {
 		return err
 	}
@@ -30,10 +37,7 @@ func (c *Client) Authenticate(ctx context.Context, token string) error {
 	case <-l.brought: // an older one that renew has not seen
 	default:
 	}
-	select {
-	case l.brought <- token:
-	default: // another Authenticate was quicker
-	}
+	l.brought <- token
 	return nil
 }
 
@@ -88,7 +92,8 @@ var errStale = errors.New("client: token: it does not last longer than the one b
 // next connection begins with another.
 func (c *Client) renew(ctx context.Context, l *link, token string) {
 	again := newBackoff(c.opts.BackoffMin, c.opts.BackoffMax)
-	end, wait := c.renewal(token)
+	var r renewal
+	wait := r.next(token, time.Now(), c.opts.BackoffMin)
 	for {
 		var due <-chan time.Time // never
 		if wait > 0 {
@@ -100,61 +105,92 @@ func (c *Client) renew(ctx context.Context, l *link, token string) {
 			return
 		case token = <-l.brought:
 			again.reset()
-			end, wait = c.renewal(token)
+			wait = r.next(token, time.Now(), c.opts.BackoffMin)
 			continue
 		case <-due:
 		}
-		next, err := c.newToken(ctx)
-		nextEnd, nextWait := c.renewal(next)
-		if err == nil && !nextEnd.IsZero() && !nextEnd.After(end) {
-			err = errStale
-		}
-		if err == nil {
-			err = c.bring(ctx, l, next)
-		}
+		next, err := c.bringNew(ctx, l, &r)
 		refused, answered := errors.AsType[*RequestError](err)
 		switch {
 		case err == nil:
 			again.reset()
-			end, wait = nextEnd, nextWait
+			wait = next
 		case answered && refused.Code != protocol.CodeUnauthorized && !refused.Temporary():
 			return // this gateway takes no tokens
 		default:
-			wait = max(again.next(0), c.opts.BackoffMin)
+			wait = again.next(0)
+			if left := time.Until(r.end); left > 0 { // not past the last moment
+				wait = min(wait, left/2)
+			}
+			wait = max(wait, c.opts.BackoffMin)
 		}
 	}
 }
 
-// bring is authenticate that gives up on a gateway that does not answer.
-func (c *Client) bring(ctx context.Context, l *link, token string) error {
+// bringNew asks the application for a token, brings it to the gateway, and returns how long to wait with the next. A token
+// that the application has brought meanwhile (Authenticate) is newer.
+func (c *Client) bringNew(ctx context.Context, l *link, r *renewal) (wait time.Duration, err error) {
+	token, err := c.newToken(ctx)
+	if err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.HandshakeTimeout)
 	defer cancel()
-	return c.authenticate(ctx, l, token)
+	select {
+	case l.authenticating <- struct{}{}:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	defer func() { <-l.authenticating }()
+	select {
+	case token = <-l.brought:
+	default:
+		if _, end, ok := lifetime(token); ok && !end.After(r.end) {
+			return 0, errStale
+		}
+		if err := c.authenticate(ctx, l, token); err != nil {
+			return 0, err
+		}
+	}
+	return r.next(token, time.Now(), c.opts.BackoffMin), nil
 }
 
 // renewBefore is how long before a token's end its successor is brought at the latest; of a short
 // life it is a quarter.
 const renewBefore = time.Minute
 
-// renewal returns the end of a token that has just come, as the token says it, and how long to wait before its
-// successor is brought: clients whose tokens end together do not come together. 0 is for ever: nobody knows the
-// end, or it has passed.
-func (c *Client) renewal(token string) (end time.Time, wait time.Duration) {
+// renewal plans when the successor of a token is to be brought.
+type renewal struct {
+	issued, end time.Time // of the last token, as it says
+	short       bool      // by this clock it had less than half of its life left when it came
+}
+
+// next returns how long to wait after a token has come until its successor is brought: at least so long if the
+// token lasts, and so that clients whose tokens end together do not come together. 0 is for ever: the end is not
+// known.
+func (r *renewal) next(token string, now time.Time, least time.Duration) time.Duration {
 	issued, end, ok := lifetime(token)
+	before := *r
+	*r = renewal{issued: issued, end: end}
 	if !ok {
-		return time.Time{}, 0
+		return 0
 	}
-	now := time.Now()
-	life := end.Sub(now)
-	if !issued.IsZero() && (now.Before(issued) || now.After(end)) {
-		life = end.Sub(issued) // this clock, or the other one, is wrong
+	left, life := end.Sub(now), end.Sub(issued)
+	known := !issued.IsZero() && life > 0
+	r.short = left <= 0 || known && left < life/2
+	switch {
+	case known && now.Before(issued): // this clock is behind
+		left = life
+	case known && r.short && before.short && issued.After(before.issued): // it was made just now: this clock is ahead
+		left = life
+	case left <= 0 && before.short: // this clock is ahead, nobody knows by how much
+		return 0
+	case left <= 0: // the gateway's clock may leave it a moment
+		return least
 	}
-	if life <= 0 {
-		return end, 0
-	}
-	before := min(life/4, renewBefore)
-	before += time.Duration(rand.Float64() * float64(before) / 2)
-	return end, max(life-before, c.opts.BackoffMin)
+	ahead := min(left/4, renewBefore)
+	ahead += time.Duration(rand.Float64() * float64(ahead) / 2)
+	return min(max(left-ahead, least), left)
 }
 
 // lifetime reads the claims iat and exp of a JSON Web Token (RFC 7519 section 4.1) without a look at its signature,

@@ -111,7 +111,7 @@ func tokens(all ...string) (next func(context.Context) (string, error), calls *a
 func TestRefusedRenewalIsRepeated(t *testing.T) {
 	s := newStub(t)
 	o := options(s, nil)
-	first, bad, good := tokenUntil(time.Now().Add(time.Second), "first"), tokenUntil(time.Now().Add(time.Hour), "bad"), tokenUntil(time.Now().Add(time.Hour), "good")
+	first, bad, good := tokenUntil(time.Now().Add(2*time.Second), "first"), tokenUntil(time.Now().Add(time.Hour), "bad"), tokenUntil(time.Now().Add(time.Hour), "good")
 	s.badTokens = map[string]bool{bad: true}
 	o.Token, _ = tokens(first, bad, bad, good)
 	dial(t, o)
@@ -125,7 +125,7 @@ func TestRefusedRenewalIsRepeated(t *testing.T) {
 func TestStaleTokenIsNotBrought(t *testing.T) {
 	s := newStub(t)
 	o := options(s, nil)
-	first := tokenUntil(time.Now().Add(time.Second), "first")
+	first := tokenUntil(time.Now().Add(2*time.Second), "first")
 	o.BackoffMin, o.BackoffMax = 100*time.Millisecond, 200*time.Millisecond
 	var calls *atomic.Int64
 	began := time.Now()
@@ -144,7 +144,7 @@ func TestGatewayWithoutTokensIsAskedOnce(t *testing.T) {
 	s := newStub(t)
 	s.noTokens = true
 	o := options(s, nil)
-	first := tokenUntil(time.Now().Add(time.Second), "first")
+	first := tokenUntil(time.Now().Add(2*time.Second), "first")
 	var calls *atomic.Int64
 	o.Token, calls = tokens(first, tokenUntil(time.Now().Add(time.Hour), "second"))
 	c := dial(t, o)
@@ -163,7 +163,7 @@ func TestGatewayWithoutTokensIsAskedOnce(t *testing.T) {
 func TestRenewalGoesByTheLastToken(t *testing.T) {
 	s := newStub(t)
 	o := options(s, nil)
-	first, short, third := tokenUntil(time.Now().Add(time.Hour), "first"), tokenUntil(time.Now().Add(time.Second), "short"), tokenUntil(time.Now().Add(time.Hour), "third")
+	first, short, third := tokenUntil(time.Now().Add(time.Hour), "first"), tokenUntil(time.Now().Add(2*time.Second), "short"), tokenUntil(time.Now().Add(time.Hour), "third")
 	o.Token, _ = tokens(first, third)
 	c := dial(t, o)
 	if err := c.Authenticate(within(t), short); err != nil {
@@ -202,35 +202,71 @@ func TestUnauthorizedIsFinalWithoutANewToken(t *testing.T) {
 }
 
 func TestTokenOfAnotherClock(t *testing.T) {
-	c, err := client.New(client.Options{URL: "ws://h/ws"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	claims := func(text string) string {
 		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(text)) + ".x"
 	}
 	now := time.Now()
-	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
+	life := func(issued, end time.Duration) string {
+		return claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Add(issued).Unix(), now.Add(end).Unix()))
+	}
+	until := func(end time.Duration) string { return claims(fmt.Sprintf(`{"exp":%d}`, now.Add(end).Unix())) }
+	const m = time.Minute
 	for _, row := range []struct {
-		name, token string
+		name        string
+		tokens      []string
 		least, most time.Duration
 	}{
-		{"an hour", claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, at(0), at(time.Hour))), 58 * time.Minute, 59 * time.Minute},
-		{"an old one of an hour", claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, at(-50*time.Minute), at(10*time.Minute))), 8 * time.Minute, 9 * time.Minute},
-		{"without iat", claims(fmt.Sprintf(`{"exp":%d}`, at(time.Hour))), 58 * time.Minute, 59 * time.Minute},
-		{"a minute", claims(fmt.Sprintf(`{"exp":%d}`, at(time.Minute))), 37 * time.Second, 45 * time.Second},
-		{"five minutes, of a clock behind", claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, at(-6*time.Minute), at(-time.Minute))), 210 * time.Second, 240 * time.Second},
-		{"five minutes, of a clock ahead", claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, at(6*time.Minute), at(11*time.Minute))), 210 * time.Second, 240 * time.Second},
-		{"over, without iat", claims(fmt.Sprintf(`{"exp":%d}`, at(-time.Minute))), 0, 0},
-		{"no end", claims(`{"iat":1}`), 0, 0},
-		{"an end that is none", claims(`{"exp":1e300}`), 0, 0},
-		{"no claims", "a.b.c", 0, 0},
-		{"opaque", "secret", 0, 0},
+		{"an hour", []string{life(0, time.Hour)}, 58 * m, 59 * m},
+		{"an old one of an hour", []string{life(-50*m, 10*m)}, 8 * m, 9 * m},
+		{"a new one after an old one", []string{life(-50*m, 10*m), life(-m, 59*m)}, 57 * m, 58 * m},
+		{"without iat", []string{until(time.Hour)}, 58 * m, 59 * m},
+		{"a minute", []string{until(m)}, 36 * time.Second, 45 * time.Second},
+		{"shorter than the shortest wait", []string{until(1500 * time.Millisecond)}, 1, time.Second},
+		{"five minutes, of a clock behind", []string{life(6*m, 11*m)}, 210 * time.Second, 240 * time.Second},
+		{"over: another at once", []string{life(-6*m, -m)}, time.Second, time.Second},
+		{"over again, and new: the clock is ahead", []string{life(-7*m, -2*m), life(-6*m, -m)}, 210 * time.Second, 240 * time.Second},
+		{"over again, and the same: another at the next connection", []string{life(-6*m, -m), life(-6*m, -m)}, 0, 0},
+		{"nearly over, twice, and new: the clock is ahead", []string{life(-299*time.Second, 2*time.Second), life(-298*time.Second, 3*time.Second)}, 210 * time.Second, 240 * time.Second},
+		{"over, without iat", []string{until(-m)}, time.Second, time.Second},
+		{"over again, without iat", []string{until(-2 * m), until(-m)}, 0, 0},
+		{"no end", []string{claims(`{"iat":1}`)}, 0, 0},
+		{"an end that is none", []string{claims(`{"exp":1e300}`)}, 0, 0},
+		{"no claims", []string{"a.b.c"}, 0, 0},
+		{"opaque", []string{"secret"}, 0, 0},
 	} {
-		if _, wait := client.Renewal(c, row.token); wait < row.least || wait > row.most {
+		if wait := client.Renewal(row.tokens...); wait < row.least || wait > row.most {
 			t.Errorf("%s: renewed after %v, want %v to %v", row.name, wait, row.least, row.most)
 		}
 	}
+}
+
+// A token that comes while another is asked for is the newer one.
+func TestAuthenticateDuringARenewal(t *testing.T) {
+	s := newStub(t)
+	o := options(s, nil)
+	first, slow, mine, third := tokenUntil(time.Now().Add(2*time.Second), "first"), tokenUntil(time.Now().Add(time.Hour), "slow"),
+		tokenUntil(time.Now().Add(3*time.Second), "mine"), tokenUntil(time.Now().Add(time.Hour), "third")
+	var calls atomic.Int64
+	asked, answer := make(chan struct{}), make(chan struct{})
+	o.Token = func(context.Context) (string, error) {
+		switch calls.Add(1) {
+		case 1:
+			return first, nil
+		case 2:
+			close(asked)
+			<-answer
+			return slow, nil
+		default:
+			return third, nil
+		}
+	}
+	c := dial(t, o)
+	<-asked
+	if err := c.Authenticate(within(t), mine); err != nil {
+		t.Fatal(err)
+	}
+	close(answer)
+	wait(t, "the renewal of the newer one", func() bool { return slices.Equal(s.seenTokens(), []string{first, mine, third}) })
 }
 
 func TestHandshakeErrorSaysWhy(t *testing.T) {

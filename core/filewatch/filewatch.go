@@ -16,7 +16,7 @@ func New(names ...string) *Files {
 }
 
 // Changed looks at the files and tells whether one is another than at the look before: another file
-// of that name, of another size or time, there or gone; on Linux also one that others may read now. Look before you read: a change in between is then
+// of that name, of another size, time or mode, there or gone; on Linux also one of another owner. Look before you read: a change in between is then
 // seen by the next look.
 func (f *Files) Changed() bool {
 	changed := false
@@ -35,5 +35,5 @@ func same(a, b os.FileInfo) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil
 	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && statusTime(a) == statusTime(b)
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.Mode() == b.Mode() && a.ModTime().Equal(b.ModTime()) && statusTime(a) == statusTime(b)
 }

@@ -85,7 +85,7 @@ func (a *Access) expired() bool {
 type AuthenticationError struct {
 	// Reason is for the client, in a few words: "token has expired".
 	Reason string
-	// Challenge is the header WWW-Authenticate of the answer (RFC 9110 section 11.6.1); empty is none.
+	// Challenge is the header WWW-Authenticate of the answer (RFC 9110 section 11.6.1). Default "Bearer".
 	Challenge string
 	// Err is what the log gets on top; it may be nil.
 	Err error
@@ -119,12 +119,10 @@ func (t *FireTower) Access() *Access { return t.access.Load() }
 func (t *FireTower) SetAccess(a *Access) {
 	t.access.Store(a) // who subscribes from now on sees it; who did before is found below
 	t.subMu.Lock()
-	subs := t.subs.all()
+	over := slices.DeleteFunc(t.subs.all(), func(sub *subscription) bool { return sub.own || a.maySubscribe(sub.topic.name) })
 	t.subMu.Unlock()
-	for _, sub := range subs {
-		if !sub.own && !a.maySubscribe(sub.topic.name) {
-			t.removeBySystem(sub)
-		}
+	for _, sub := range over {
+		t.removeBySystem(sub)
 	}
 }
 

@@ -215,6 +215,15 @@ func TestAccessDoesNotBindTheApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	tower.SetAccess(&gateway.Access{Subscribe: patterns(t, "x")})
+	// What the client had before the application asked for it is the application's as well.
+	c.subscribe("x")
+	if err := tower.Subscribe("x"); err != nil {
+		t.Fatal(err)
+	}
+	tower.SetAccess(&gateway.Access{})
+	if got := tower.Topics(); len(got) != 2 {
+		t.Errorf("subscribed to %v", got)
+	}
 	if err := tower.Publish("inbox", []byte("1")); err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +327,7 @@ func TestAuthenticateWithoutTokens(t *testing.T) {
 func TestRefusedIdentityIsToldWhy(t *testing.T) {
 	g := run(t, func(o *gateway.Options) {
 		o.Authenticate = func(*http.Request) (gateway.Identity, error) {
-			return gateway.Identity{}, fmt.Errorf("wrapped: %w", &gateway.AuthenticationError{Reason: "no token", Challenge: "Bearer", Err: errors.New("hidden")})
+			return gateway.Identity{}, fmt.Errorf("wrapped: %w", &gateway.AuthenticationError{Reason: "no token", Challenge: `Bearer realm="x"`, Err: errors.New("hidden")})
 		}
 	})
 	_, resp, err := websocket.DefaultDialer.Dial("ws://"+g.Addr().String()+"/ws", nil)
@@ -326,7 +335,7 @@ func TestRefusedIdentityIsToldWhy(t *testing.T) {
 		t.Fatal("let in")
 	}
 	body, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusUnauthorized || string(body) != "not authenticated: no token\n" || resp.Header.Get("WWW-Authenticate") != "Bearer" {
+	if resp.StatusCode != http.StatusUnauthorized || string(body) != "not authenticated: no token\n" || resp.Header.Get("WWW-Authenticate") != `Bearer realm="x"` {
 		t.Errorf("%d %q %v", resp.StatusCode, body, resp.Header)
 	}
 }

@@ -86,10 +86,12 @@ func (g *Gateway) serveUpgrade(w http.ResponseWriter, r *http.Request, ours bool
 	if err != nil {
 		g.metrics.refuse(RefusedIdentity)
 		g.log.Debug("connection refused", "remote", client, "err", err)
+		challenge := "Bearer" // there has to be one: RFC 9110 section 15.5.2
 		var known *AuthenticationError
 		if errors.As(err, &known) && known.Challenge != "" {
-			w.Header().Set("WWW-Authenticate", known.Challenge)
+			challenge = known.Challenge
 		}
+		w.Header().Set("WWW-Authenticate", challenge)
 		http.Error(w, notAuthenticated(err), http.StatusUnauthorized)
 		return
 	}

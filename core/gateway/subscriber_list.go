@@ -14,7 +14,7 @@ type subscription struct {
 	list  *subscriberList
 	// pos is its place in list's group; guarded by list.mu, -1 once it is out.
 	pos int32
-	// own: the application has made it, whatever the client may do.
+	// own: the application has asked for it, whatever the client may do; guarded by tower.subMu.
 	own bool
 }
 

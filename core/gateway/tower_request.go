@@ -107,6 +107,7 @@ func (t *FireTower) subscribe(topics, allowed []string, own bool) []protocol.Top
 			results[i] = failure(name, protocol.CodeUnavailable)
 		case t.subs.get(name) != nil: // repeated; it may still wait for the manager
 			existing[i] = t.subs.get(name)
+			existing[i].own = existing[i].own || own
 		case t.subs.len() >= g.opts.Limits.MaxTopicsPerConn:
 			results[i] = failure(name, protocol.CodeTooManyTopics)
 		default:

@@ -250,9 +250,8 @@ func (l *lane) run() {
 // write gathers what the consumer took by topic, and writes each topic's messages to the
 // subscribers of the Bucket.
 func (l *lane) write(batch []item) {
-	began := l.writer.clock.now()
 	l.round.begin(batch[0].push.queued, batch[len(batch)-1].push.queued)
-	l.writer.now, l.writer.packed = began, false
+	l.writer.now, l.writer.packed, l.writer.writing = l.writer.clock.now(), false, 0
 	size, lists := 0, l.lists
 	for _, it := range batch {
 		size += len(it.push.data)
@@ -269,7 +268,7 @@ func (l *lane) write(batch []item) {
 		lists[i] = nil
 	}
 	l.lists = lists[:0]
-	l.round.end(began, l.writer.now)
+	l.round.end(time.Duration(l.writer.writing), l.writer.now)
 	crowded := l.central.release(len(batch), size)
 	l.round.full = crowded || l.writer.packed || 2*len(batch) > l.take
 }
@@ -318,7 +317,8 @@ type batchWriter struct {
 	frames       [][]byte
 	towers       []*FireTower // of several lists
 	streak       int
-	packed       bool // a write had more than half of what it joins, since the lane's round began
+	packed       bool  // a write had more than half of what it joins, since the lane's round began
+	writing      int64 // how long writes took since then, in ns
 	// now is when the clock was last read: the end of one topic's writes is the
 	// beginning of the next one's.
 	now int64
@@ -410,6 +410,7 @@ const yieldEvery = 64
 
 func (w *batchWriter) write(b batch, towers []*FireTower) {
 	var o outcome
+	began := w.clock.now()
 	timed := 0 // how many of towers have been accounted for
 	var ring *rawio.Ring
 	share := ringShare(len(b.joined))
@@ -439,6 +440,7 @@ func (w *batchWriter) write(b batch, towers []*FireTower) {
 			w.now, timed = now, done
 		}
 	}
+	w.writing += w.now - began
 	w.rings.put(ring)
 	w.metrics.drop(DropClosed, o.gone*len(b.frames))
 	if o.written > 0 {

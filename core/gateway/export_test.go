@@ -469,13 +469,16 @@ func (t *Turns) Idle() { t.l.giveBack() }
 // It returns how many messages it took, too.
 func (t *Turns) Turn(took time.Duration) (messages int, rested time.Duration) {
 	t.batch = t.l.next(t.batch)
+	before := t.l.round
 	t.l.write(t.batch)
 	if t.l.round.ended != t.l.writer.clock.now() {
 		panic("the round has not been ended")
 	}
+	// It took no time: it is ended again, when it has.
+	t.l.round.ended, t.l.round.busy = before.ended, before.busy
 	time.Sleep(took) //nolint:forbidigo // the bubble's clock
 	now := t.l.writer.clock.now()
-	t.l.round.end(now-int64(took), now)
+	t.l.round.end(took, now)
 	t.l.rest()
 	return len(t.batch), time.Duration(t.l.writer.clock.now() - now)
 }

@@ -9,8 +9,9 @@
 //
 // Run is the reader of each connection in turn. Beside it run two: the keeper of the current
 // connection (pings, and the one writer of subscribe and unsubscribe requests, so that what the
-// gateway was told last is what is wanted) and the dispatcher, which calls the handlers. All have
-// ended when Run returns.
+// gateway was told last is what is wanted) and the dispatcher, which calls the handlers; with
+// Options.Token a third, which brings a new token before the one of the connection expires. All
+// have ended when Run returns.
 //
 // # What is delivered
 //

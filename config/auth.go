@@ -31,8 +31,8 @@ func authKeys(a *Auth) []*key {
 	return []*key{
 		{
 			path: "auth.secretFile", kind: KindFile, def: "", to: &a.SecretFile,
-			doc: "The file with the secret, a text of at least 32 bytes, that clients' tokens are signed with (JSON Web Tokens, RFC 7519, with HS256, HS384 " +
-				"or HS512). Without it and auth.keysFile nobody is asked for a token, and every client may subscribe to every topic.",
+			doc: "The file with the secret, a text of at least 32 bytes, that clients' tokens are signed with (JSON Web Tokens, RFC 7519, with HS256; " +
+				"HS384 and HS512 need 48 and 64 bytes). Without it and auth.keysFile nobody is asked for a token, and every client may subscribe to every topic.",
 		},
 		{
 			path: "auth.keysFile", kind: KindFile, def: "", to: &a.KeysFile,
@@ -62,7 +62,7 @@ func authKeys(a *Auth) []*key {
 		{
 			path: "auth.subscribe", kind: KindList, def: "", to: &a.Subscribe, check: checkTopicPatterns,
 			doc: `The topics that a client may subscribe to whose token names none: "news" is one, "room.*" are all that begin with "room.", "*" are all; ` +
-				`{user} stands for the token's claim sub, as in "user.{user}.*"; who has the separator behind it in his name gets none of these. A token names its own in the claim firetower: {"subscribe": [...], "publish": [...]}.`,
+				`{user} stands for the token's claim sub, as in "user.{user}.*"; who has in his name what parts it from the rest gets none of these. A token names its own in the claim firetower: {"subscribe": [...], "publish": [...]}.`,
 		},
 		{
 			path: "auth.publish", kind: KindList, def: "", to: &a.Publish, check: checkTopicPatterns,

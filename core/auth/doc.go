@@ -8,7 +8,7 @@
 // # Claims
 //
 //	sub        the user: who is kicked by offline_user, and {user} in configured patterns
-//	exp        until when the client may be connected, give or take Leeway; without it for ever
+//	exp        until when the client may be connected, and Leeway more; without it for ever
 //	nbf, iat   not before
 //	iss, aud   as Options demand
 //	firetower  {"subscribe": ["room.*"], "publish": ["room.7"]}: patterns of topics, in the place of

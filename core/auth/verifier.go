@@ -23,7 +23,8 @@ import (
 
 // Options configure a Verifier. SecretFile or KeysFile is needed; with both, tokens of either are good.
 type Options struct {
-	// SecretFile holds the secret of HS256, HS384 and HS512, at least MinSecretBytes of it.
+	// SecretFile holds the secret of HS256, of at least MinSecretBytes; with 48 bytes it does for HS384 too, with 64
+	// for HS512.
 	SecretFile string
 	// KeysFile holds public keys of RS*, PS*, ES* and EdDSA: a JSON Web Key Set or PEM.
 	KeysFile string

@@ -34,10 +34,10 @@ type Options struct {
 	// Header goes with each handshake, for example Authorization or Origin.
 	Header http.Header
 	// Token returns the token that each handshake carries as "Authorization: Bearer", for gateways that
-	// ask for one. It is called before each connection, and once more before a JSON Web Token that it
-	// returned expires, so that the connection outlives the token: it should then return one that lasts longer. It must
-	// end when its context does, which is within HandshakeTimeout, and not call Close. An error is an attempt that
-	// failed, and with it so is a handshake that is answered with 401. nil is none.
+	// ask for one. It is called before each connection, and again before each JSON Web Token that it
+	// returned expires, with backoff until one that lasts longer is taken, so that the connection outlives the token. It
+	// must end when its context does, which is within HandshakeTimeout, and not call Close. An error is an attempt that
+	// failed; with Token set a handshake that is answered with 401 is one too, and is tried again. nil is none.
 	Token func(ctx context.Context) (string, error)
 	// TLS configures wss connections; nil is the system's default.
 	TLS *tls.Config

@@ -16,8 +16,8 @@ type Access struct {
 	// Subscribe and Publish are the topics that the client may subscribe and publish to; without
 	// any it may not at all.
 	Subscribe, Publish []TopicPattern
-	// Expires is until when the client may be connected; zero is for ever. From then on it is refused
-	// what it asks for, and within a heartbeat it is closed with protocol.CloseExpired.
+	// Expires is until when the client may be connected; zero is for ever. What it asks for
+	// from then on, but a protocol.AuthenticateRequest, closes it with protocol.CloseExpired, and so does the next heartbeat.
 	Expires time.Time
 }
 

@@ -32,11 +32,12 @@ var RetryHint = retryHint
 // RetryAfter exports retryAfter.
 var RetryAfter = retryAfter
 
-// Renewal is how long a client waits after the last of tokens that come now, one after the other.
-func Renewal(tokens ...string) (wait time.Duration) {
+// Renewal is how long a client whose shortest wait is a second waits after the last of tokens that come now, one after
+// the other.
+func Renewal(now time.Time, tokens ...string) (wait time.Duration) {
 	var r renewal
 	for _, token := range tokens {
-		wait = r.next(token, time.Now(), time.Second)
+		wait = r.next(token, now, time.Second)
 	}
 	return wait
 }

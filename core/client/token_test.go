@@ -205,7 +205,7 @@ func TestTokenOfAnotherClock(t *testing.T) {
 	claims := func(text string) string {
 		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(text)) + ".x"
 	}
-	now := time.Now()
+	now := time.Unix(1_800_000_000, 400_000_000) // tokens have whole seconds
 	life := func(issued, end time.Duration) string {
 		return claims(fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Add(issued).Unix(), now.Add(end).Unix()))
 	}
@@ -221,12 +221,12 @@ func TestTokenOfAnotherClock(t *testing.T) {
 		{"a new one after an old one", []string{life(-50*m, 10*m), life(-m, 59*m)}, 57 * m, 58 * m},
 		{"without iat", []string{until(time.Hour)}, 58 * m, 59 * m},
 		{"a minute", []string{until(m)}, 36 * time.Second, 45 * time.Second},
-		{"shorter than the shortest wait", []string{until(1500 * time.Millisecond)}, 1, time.Second},
+		{"shorter than the shortest wait", []string{until(time.Second)}, 600 * time.Millisecond, 600 * time.Millisecond},
 		{"five minutes, of a clock behind", []string{life(6*m, 11*m)}, 210 * time.Second, 240 * time.Second},
 		{"over: another at once", []string{life(-6*m, -m)}, time.Second, time.Second},
 		{"over again, and new: the clock is ahead", []string{life(-7*m, -2*m), life(-6*m, -m)}, 210 * time.Second, 240 * time.Second},
 		{"over again, and the same: another at the next connection", []string{life(-6*m, -m), life(-6*m, -m)}, 0, 0},
-		{"nearly over, twice, and new: the clock is ahead", []string{life(-299*time.Second, 2*time.Second), life(-298*time.Second, 3*time.Second)}, 210 * time.Second, 240 * time.Second},
+		{"nearly over, twice, and new: the clock is ahead", []string{life(-298*time.Second, 2*time.Second), life(-297*time.Second, 3*time.Second)}, 210 * time.Second, 240 * time.Second},
 		{"over, without iat", []string{until(-m)}, time.Second, time.Second},
 		{"over again, without iat", []string{until(-2 * m), until(-m)}, 0, 0},
 		{"no end", []string{claims(`{"iat":1}`)}, 0, 0},
@@ -234,7 +234,7 @@ func TestTokenOfAnotherClock(t *testing.T) {
 		{"no claims", []string{"a.b.c"}, 0, 0},
 		{"opaque", []string{"secret"}, 0, 0},
 	} {
-		if wait := client.Renewal(row.tokens...); wait < row.least || wait > row.most {
+		if wait := client.Renewal(now, row.tokens...); wait < row.least || wait > row.most {
 			t.Errorf("%s: renewed after %v, want %v to %v", row.name, wait, row.least, row.most)
 		}
 	}

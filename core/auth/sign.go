@@ -2,9 +2,7 @@ package auth
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -80,18 +78,11 @@ func parsePrivate(block *pem.Block) (SigningKey, error) {
 	if err != nil {
 		return SigningKey{}, err
 	}
-	var public any
-	switch k := value.(type) {
-	case *rsa.PrivateKey:
-		public = &k.PublicKey
-	case *ecdsa.PrivateKey:
-		public = &k.PublicKey
-	case ed25519.PrivateKey:
-		public = k.Public()
-	default:
+	signer, ok := value.(crypto.Signer)
+	if !ok {
 		return SigningKey{}, fmt.Errorf("a key of type %T: want RSA, ECDSA or Ed25519", value)
 	}
-	algorithms, err := algorithmsOf(public)
+	algorithms, err := algorithmsOf(signer.Public())
 	if err != nil {
 		return SigningKey{}, err
 	}

@@ -160,10 +160,9 @@ func (o *Options) Validate() error {
 
 // patterns reads the patterns, and the separators of names in them.
 func (o *Options) patterns() (subscribe, publish []gateway.TopicPattern, separators string, err error) {
-	var errs [4]error
-	subscribe, errs[0] = parsePatterns("auth.subscribe", o.Subscribe)
-	publish, errs[1] = parsePatterns("auth.publish", o.Publish)
-	if err := errors.Join(errs[:]...); err != nil {
+	subscribe, err = parsePatterns("auth.subscribe", o.Subscribe)
+	publish, errPublish := parsePatterns("auth.publish", o.Publish)
+	if err = errors.Join(err, errPublish); err != nil {
 		return nil, nil, "", err
 	}
 	separators, err = separatorsOf(map[string][]gateway.TopicPattern{"auth.subscribe": subscribe, "auth.publish": publish})
@@ -342,8 +341,8 @@ type claims struct {
 // Permissions are the claim "firetower" of a token. A list that is nil leaves it to the gateway's
 // configuration; an empty one allows nothing.
 type Permissions struct {
-	Subscribe []string `json:"subscribe,omitzero"`
-	Publish   []string `json:"publish,omitzero"`
+	Subscribe []string `json:"subscribe"`
+	Publish   []string `json:"publish"`
 }
 
 // verify checks a token whole.

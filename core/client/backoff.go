@@ -36,9 +36,9 @@ func (b *backoff) next(asked time.Duration) time.Duration {
 
 func (b *backoff) reset() { b.n = 0 }
 
-// retryable tells whether a connection that failed or ended with err is worth another try, and
-// after what time at the earliest the server asks for it.
-func retryable(err error) (ok bool, asked time.Duration) {
+// retryable tells whether a connection that failed or ended with err is worth another try, which has another token if
+// tokens is true, and after what time at the earliest the server asks for it.
+func retryable(err error, tokens bool) (ok bool, asked time.Duration) {
 	if closed, ok := errors.AsType[*CloseError](err); ok {
 		return protocol.ShouldReconnect(closed.Code), retryHint(closed.Reason)
 	}
@@ -46,6 +46,8 @@ func retryable(err error) (ok bool, asked time.Duration) {
 		switch refused.Status {
 		case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 			return true, refused.RetryAfter
+		case http.StatusUnauthorized:
+			return tokens, refused.RetryAfter // the next one may be better: keys change, and clocks differ
 		}
 		// Anything else below 500 is a decision, or not a gateway at all.
 		return refused.Status >= 500, refused.RetryAfter

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -248,10 +247,7 @@ func (c *Client) keepConnected(ctx context.Context, l *link) error {
 		if c.stopping() || ctx.Err() != nil {
 			return nil //nolint:nilerr // the client was told to stop: why the last connection ended is no news
 		}
-		again, asked := retryable(err)
-		if refused, ok := errors.AsType[*HandshakeError](err); ok && refused.Status == http.StatusUnauthorized && c.opts.Token != nil {
-			again = true // the next token may be better: keys change, and clocks differ
-		}
+		again, asked := retryable(err, c.opts.Token != nil)
 		if !again {
 			return err
 		}
